@@ -1,0 +1,31 @@
+"""Converts one manifest: a Dagster Pipes script that runs on every engine.
+
+The orchestrator hands over a task (lake_pipeline.engines.task.Task) as Pipes extras and reads the outcome from the
+results document in the store, so that a lost message loses nothing.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from dagster_pipes import open_dagster_pipes
+
+from lake_pipeline.engines.task import Task, run_task
+from lake_pipeline.errors import LakeError
+
+
+def main() -> int:
+    """Exit status 1 where the conversion failed; the results document says why."""
+    with open_dagster_pipes() as pipes:
+        task = Task.from_json(pipes.extras["task"])
+        try:
+            results = run_task(task, pipes.log.info)
+        except LakeError as error:
+            pipes.log.error(str(error))
+            return 1
+        pipes.log.info(f"{results.rows_written:,} rows staged in {sum(results.seconds.values()):.1f} s")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

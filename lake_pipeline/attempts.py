@@ -1,0 +1,128 @@
+"""One attempt at one manifest, from its lease to its archive. No Dagster: the engine is handed in."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import timedelta
+
+from lake_pipeline.dataset import Dataset
+from lake_pipeline.engines.task import Task, read_results
+from lake_pipeline.errors import LakeError, LeaseLost, LedgerError, SchemaRaced
+from lake_pipeline.kernel.results import Results
+from lake_pipeline.ledger.ledger import Ledger
+from lake_pipeline.manifests import Manifest
+from lake_pipeline.planning import current_manifest
+from lake_pipeline.publishing import archive, publish
+from lake_pipeline.schemas import Schema
+from lake_pipeline.settings import Settings
+from lake_pipeline.store import Store
+from lake_pipeline.workers import worker_name
+
+_log = logging.getLogger(__name__)
+LEASE = timedelta(minutes=2)
+# Each loser of a race converts again with the winner's schema; ten in a row means something else is wrong.
+_SCHEMA_RACES = 10
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A committed attempt."""
+
+    manifest: Manifest
+    attempt: int
+    results: Results
+    archived: int
+
+
+def run_attempt(
+    dataset: Dataset,
+    manifest_id: str,
+    *,
+    ledger: Ledger,
+    store: Store,
+    settings: Settings,
+    engine: Callable[[Task], None],
+) -> Outcome:
+    """Convert a manifest with `engine`, then publish, commit and archive it.
+
+    Raises:
+        LeaseLost: another worker holds the manifest, or took it over.
+        LakeError: the attempt failed; the ledger says so too, and the manifest may be tried again.
+    """
+    attempt = ledger.begin_attempt(dataset.name, manifest_id, worker_name(), LEASE)
+    try:
+        with _heartbeat(ledger, dataset.name, manifest_id, attempt):
+            manifest = current_manifest(ledger, store, dataset.name, manifest_id)
+            results = _convert_and_publish(dataset, manifest_id, attempt, ledger, store, settings, engine)
+    except LeaseLost:
+        raise
+    except BaseException as error:
+        message = str(error) if isinstance(error, LakeError) else f"{type(error).__name__}: {error}"
+        with suppress(LeaseLost):
+            ledger.fail_attempt(dataset.name, manifest_id, attempt, message)
+        raise
+    # The rows are safe by now: an archive that fails is finished by the next pass, and undoes nothing.
+    archived = archive(dataset, store, ledger, manifest_id)
+    return Outcome(manifest, attempt, results, archived)
+
+
+def _convert_and_publish(
+    dataset: Dataset,
+    manifest_id: str,
+    attempt: int,
+    ledger: Ledger,
+    store: Store,
+    settings: Settings,
+    engine: Callable[[Task], None],
+) -> Results:
+    for race in range(_SCHEMA_RACES):
+        known = ledger.schema(dataset.name)
+        schema = Schema.from_json({"version": known.version, "columns": known.columns} if known else None)
+        task = Task(
+            declaration=dataset.model_dump(mode="json", by_alias=True),
+            manifest_id=manifest_id,
+            attempt=attempt,
+            schema=schema.to_json(),
+            store_url=settings.store_url,
+            threads=settings.threads or os.cpu_count() or 1,
+            memory=settings.memory,
+        )
+        engine(task)
+        results = read_results(store, task)
+        try:
+            publish(task, results, store, ledger)
+        except SchemaRaced:
+            if race + 1 == _SCHEMA_RACES:
+                raise
+        else:
+            return results
+    raise AssertionError("unreachable")
+
+
+@contextmanager
+def _heartbeat(ledger: Ledger, dataset: str, manifest_id: str, attempt: int) -> Iterator[None]:
+    """Renew the lease in the background; a lost lease shows at the commit, which checks the attempt's number."""
+    stop = threading.Event()
+
+    def beat() -> None:
+        while not stop.wait(LEASE.total_seconds() / 4):
+            try:
+                ledger.heartbeat(dataset, manifest_id, attempt, LEASE)
+            except LeaseLost:
+                return
+            except LedgerError as error:
+                # A database that is away for a moment must not cost the lease: the next beat may be in time.
+                _log.warning("heartbeat of %s %s: %s", dataset, manifest_id, error)
+
+    thread = threading.Thread(target=beat, name=f"heartbeat-{manifest_id}", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()

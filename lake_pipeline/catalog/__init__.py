@@ -1,0 +1,1 @@
+"""Catalogues: where readers find the tables."""

@@ -1,0 +1,83 @@
+"""The embedded catalogue: a DuckDB database with a view for each dataset, over committed files only.
+
+A view lists its files, so a reader never sees a file that was published and not committed. The database is changed in
+a copy that then takes its place, so that a reader keeps what it has open and never waits.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import duckdb
+from filelock import FileLock
+
+from lake_pipeline.dataset import Dataset, partition_keys
+from lake_pipeline.errors import QueryError
+from lake_pipeline.kernel.layout import identifier, literal
+from lake_pipeline.lake import Lake
+from lake_pipeline.schemas import Schema
+
+
+def refresh(lake: Lake, dataset: Dataset) -> int:
+    """Bring a dataset's view up to the ledger; the rows of its table."""
+    path = lake.settings.catalog_path
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with (
+        FileLock(path.with_suffix(".lock")),
+        tempfile.TemporaryDirectory(dir=path.parent, prefix=".catalog-") as folder,
+    ):
+        # Inside the lock, so that the last to write has seen the newest commit.
+        outputs = lake.ledger.committed_outputs(dataset.name)
+        schema = lake.schema(dataset.name)
+        if schema.version:
+            fresh = Path(folder) / path.name
+            if path.exists():
+                shutil.copyfile(path, fresh)
+            with duckdb.connect(str(fresh)) as connection:
+                connection.execute(view_sql(dataset, schema, [lake.store.uri(output.path) for output in outputs]))
+            fresh.replace(path)
+    return sum(output.rows for output in outputs)
+
+
+def view_sql(dataset: Dataset, schema: Schema, files: list[str]) -> str:
+    """The view's definition: the schema's columns in order, then the Hive keys that are computed."""
+    keys = partition_keys(dataset.output.partition_by)
+    names = [column.name for column in schema.columns]
+    computed = [key for key, part, _ in keys if part or key not in names]
+    selected = ", ".join(identifier(name) for name in [*names, "_source_file", "_rescued", *computed])
+    view = f"CREATE OR REPLACE VIEW {identifier(dataset.name)} AS SELECT {selected} FROM"
+    if not files:
+        nothing = ", ".join(f"NULL AS {identifier(name)}" for name in [*names, "_source_file", "_rescued", *computed])
+        return f"{view} (SELECT {nothing}) WHERE false"
+    types = ", ".join(f"{literal(key)}: {'BIGINT' if part else 'VARCHAR'}" for key, part, _ in keys)
+    hive = f", hive_partitioning = true, hive_types = {{{types}}}" if keys else ", hive_partitioning = false"
+    return f"{view} read_parquet([{', '.join(map(literal, files))}], union_by_name = true{hive})"
+
+
+@contextmanager
+def _open(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+    if not path.exists():
+        raise QueryError("nothing has been converted yet; `lake run` or `lake demo` makes the first table")
+    with duckdb.connect(str(path), read_only=True) as connection:
+        connection.execute("SET TimeZone = 'UTC'")
+        yield connection
+
+
+def query(path: Path, sql: str) -> tuple[list[str], Iterator[tuple[Any, ...]]]:
+    """Column names and rows of a query on the catalogue.
+
+    Raises:
+        QueryError: there is no catalogue yet, or DuckDB refused the query; the message says why.
+    """
+    try:
+        with _open(path) as connection:
+            cursor = connection.execute(sql)
+            names = [column[0] for column in cursor.description or ()]
+            return names, iter(cursor.fetchall())
+    except duckdb.Error as error:
+        raise QueryError(str(error)) from error

@@ -1,0 +1,240 @@
+"""The dataset declaration: what one YAML file may say."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+from fractions import Fraction
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PositiveInt, field_validator
+
+from lake_pipeline.landing import GroupTemplate
+
+NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
+_BYTES = {
+    "": 1,
+    "b": 1,
+    "kib": 2**10,
+    "mib": 2**20,
+    "gib": 2**30,
+    "tib": 2**40,
+    "kb": 10**3,
+    "mb": 10**6,
+    "gb": 10**9,
+    "tb": 10**12,
+}
+# What Dagster takes for an owner; it would refuse another only when the UI starts.
+_OWNER = re.compile(r"[A-Za-z0-9._%+-]+@[A-Za-z0-9.-]+\.[A-Za-z]{2,7}|team:.+")
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+def parse_bytes(value: object) -> object:
+    """`4GiB`, `500 MB` or a plain number of bytes, as an int; anything else is left for pydantic to refuse."""
+    if isinstance(value, str):
+        match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*", value)
+        if not match or match[2].lower() not in _BYTES:
+            raise ValueError(f"{value!r} is not a size; write a number and B, KiB, MiB, GiB, TiB, KB, MB, GB or TB")
+        return int(Fraction(match[1]) * _BYTES[match[2].lower()])  # a float would round large sizes
+    return value
+
+
+def parse_duration(value: object) -> object:
+    """`15m`, `6h`, `30s`, `2d` or a number of seconds, as a timedelta; anything else is left for pydantic to refuse."""
+    if isinstance(value, str):
+        match = re.fullmatch(r"\s*(\d{1,9})\s*([smhd])\s*", value)
+        if not match:
+            raise ValueError(f"{value!r} is not a duration; write a number and s, m, h or d, such as 15m")
+        return timedelta(seconds=int(match[1]) * _SECONDS[match[2]])
+    if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e12:
+        return timedelta(seconds=value)
+    return value
+
+
+def _prefix(value: object) -> object:
+    """A key prefix: relative, without `..`, ending in one slash."""
+    if not isinstance(value, str):
+        return value
+    if (
+        value.startswith("/")
+        or not value.strip("/")
+        or any(part in ("", ".", "..") for part in value.strip("/").split("/"))
+    ):
+        raise ValueError(f"{value!r} is not a prefix below the store's root, such as raw-json-data/")
+    return value.strip("/") + "/"
+
+
+# What an editor is told to accept is the text that people write, not only what it becomes.
+Size = Annotated[PositiveInt, BeforeValidator(parse_bytes, json_schema_input_type=int | str)]
+Duration = Annotated[
+    timedelta, Field(ge=timedelta(0)), BeforeValidator(parse_duration, json_schema_input_type=float | str)
+]
+Prefix = Annotated[str, BeforeValidator(_prefix)]
+
+
+class _Strict(BaseModel):
+    # strict: `max_files: yes` is a mistake, not 1. Durations as seconds, which is what they are read from.
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, ser_json_timedelta="float")
+
+
+class Source(_Strict):
+    """Where raw files land and how they are read."""
+
+    prefix: Prefix = Field(description="where raw files land, below the store's root")
+    format: Literal["json", "ndjson"] = Field(
+        "json",
+        description="json: an array, a document or lines; ndjson: one record a line; .gz and .zst by suffix",
+    )
+    records: str | None = Field(
+        None, description="dotted path to the array of records inside a document, such as features"
+    )
+    group: str = Field(
+        "", description='the part of a key below the prefix that says when it landed, such as "{year}/{week}/"'
+    )
+
+    @field_validator("group")
+    @classmethod
+    def _group_is_a_template(cls, value: str) -> str:
+        GroupTemplate.parse(value)
+        return value
+
+    @property
+    def group_template(self) -> GroupTemplate:
+        """`group`, compiled."""
+        return GroupTemplate.parse(self.group)
+
+
+class Batch(_Strict):
+    """How large a manifest may grow and how long it waits for more files."""
+
+    max_files: PositiveInt = Field(10_000, description="files in one manifest at most")
+    max_bytes: Size = Field(
+        4 * 2**30, description="bytes in one manifest at most; one larger file is a manifest of its own"
+    )
+    max_wait: Duration = Field(
+        timedelta(minutes=15), description="how long an incomplete manifest waits for more files"
+    )
+    max_retries: PositiveInt = Field(3, description="how often a failed file or manifest is tried again")
+
+
+class Flatten(_Strict):
+    """How nested records become columns."""
+
+    depth: PositiveInt = Field(
+        3, description="levels of nested objects that become columns; deeper ones stay JSON text"
+    )
+    arrays: Literal["keep", "json"] = Field("keep", description="keep: a list column; json: a column of JSON text")
+    rename: dict[str, str] = Field(default_factory=dict, description="dotted source path to column name")
+    keep_json: list[str] = Field(
+        default_factory=list, description="dotted source paths kept as one column of JSON text"
+    )
+
+    @field_validator("rename")
+    @classmethod
+    def _new_names_are_apart(cls, value: dict[str, str]) -> dict[str, str]:
+        names = [name.lower() for name in value.values()]
+        if "" in names or len(set(names)) != len(names):
+            raise ValueError("each new name must be a name of its own, and letter case does not tell columns apart")
+        return value
+
+
+class SchemaRules(_Strict):
+    """How types are set and what happens when data changes."""
+
+    mode: Literal["evolve", "rescue", "strict"] = Field(
+        "evolve",
+        description="evolve: new keys become columns; rescue: they go to _rescued; strict: a change fails the manifest",
+    )
+    hints: dict[str, Literal["string", "bigint", "double", "boolean", "timestamp", "json"]] = Field(
+        default_factory=dict, description="dotted source path to type"
+    )
+    flatten: Flatten = Field(default_factory=Flatten)
+    max_columns: PositiveInt = Field(
+        2000, description="columns at most; more means that data is used as keys: name it under keep_json"
+    )
+
+
+_EXPRESSION = re.compile(r"(?:(year|month|day|hour)\()?([^()]+?)(\))?")
+
+
+class Output(_Strict):
+    """How curated files are laid out."""
+
+    format: Literal["parquet"] = "parquet"
+    prefix: Prefix = Field(description="where curated files are published, below the store's root")
+    partition_by: list[str] = Field(
+        default_factory=list, description="columns, or year(c), month(c), day(c), hour(c) of one"
+    )
+    compression: Literal["zstd", "snappy", "gzip", "uncompressed"] = "zstd"
+
+    @field_validator("partition_by")
+    @classmethod
+    def _expressions(cls, value: list[str]) -> list[str]:
+        for item in value:
+            match = _EXPRESSION.fullmatch(item)
+            if not match or bool(match[1]) != bool(match[3]):
+                raise ValueError(f"{item!r} is neither a column nor year(c), month(c), day(c) or hour(c)")
+        names = [name for name, _, _ in partition_keys(value)]
+        if len(set(names)) != len(names):
+            raise ValueError("two partition keys have the same name")
+        return value
+
+
+def partition_keys(partition_by: list[str]) -> list[tuple[str, str | None, str]]:
+    """(Hive key, date part or None, column) of each item: `year(date)` is ("year", "year", "date")."""
+    matches = [_EXPRESSION.fullmatch(item) for item in partition_by]
+    return [(m[1] or m[2], m[1], m[2]) for m in matches if m]
+
+
+class RowCount(_Strict):
+    min: int = Field(1, ge=0, description="rows that a partition must have at least")
+
+
+class Checks(_Strict):
+    """What must hold of the rows of every manifest."""
+
+    required: list[str] = Field(default_factory=list, description="columns that may not be NULL")
+    row_count: RowCount | None = None
+
+
+class Archive(_Strict):
+    """What becomes of a raw file once its rows are safe."""
+
+    action: Literal["move", "keep"] = "keep"
+    prefix: Prefix | None = Field(None, description="where raw files move")
+
+
+class Dataset(_Strict):
+    """One declaration: where raw files land, how they are read, laid out and checked."""
+
+    name: str
+    description: str = ""
+    owners: list[str] = Field(default_factory=list, description="e-mail addresses or team:name")
+    source: Source
+    batch: Batch = Field(default_factory=Batch)
+    schema_: SchemaRules = Field(default_factory=SchemaRules, alias="schema")
+    output: Output
+    checks: Checks = Field(default_factory=Checks)
+    archive: Archive = Field(default_factory=Archive)
+
+    @field_validator("name")
+    @classmethod
+    def _name(cls, value: str) -> str:
+        if not NAME.fullmatch(value):
+            raise ValueError("a name is lower-case letters, digits and underscores, and starts with a letter")
+        return value
+
+    @field_validator("owners")
+    @classmethod
+    def _owners_can_be_found(cls, value: list[str]) -> list[str]:
+        for owner in value:
+            if not _OWNER.fullmatch(owner):
+                raise ValueError(f"{owner!r} is neither an e-mail address nor team:name")
+        return value
+
+    @field_validator("archive")
+    @classmethod
+    def _archive_has_a_place(cls, value: Archive) -> Archive:
+        if value.action == "move" and value.prefix is None:
+            raise ValueError("archive.action is move, so archive.prefix must say where to")
+        return value

@@ -1,0 +1,54 @@
+"""The curated asset: a manifest's rows as Hive-partitioned Parquet."""
+
+# Annotations are read by Dagster when a definition is made, so they are not postponed here.
+import dagster as dg
+
+from lake_pipeline.attempts import run_attempt
+from lake_pipeline.dataset import Dataset
+from lake_pipeline.defs.checks import check_results, check_specs
+from lake_pipeline.defs.keys import asset_key
+from lake_pipeline.defs.metadata import curated_metadata
+from lake_pipeline.defs.partitions import manifest_partitions
+from lake_pipeline.defs.pipes import engine_for
+from lake_pipeline.defs.resources import LakeResource
+from lake_pipeline.errors import LakeError
+
+
+def curated_asset(dataset: Dataset) -> dg.AssetsDefinition:
+    key = asset_key(dataset, "curated")
+
+    @dg.asset(
+        key=key,
+        deps=[dg.AssetDep(asset_key(dataset, "raw"), partition_mapping=dg.IdentityPartitionMapping())],
+        description=dataset.description or f"Rows of {dataset.name} under {dataset.output.prefix}.",
+        group_name=dataset.name,
+        owners=dataset.owners,
+        kinds={"duckdb", "parquet"},
+        partitions_def=manifest_partitions(dataset),
+        backfill_policy=dg.BackfillPolicy.multi_run(),
+        check_specs=check_specs(dataset, key),
+        pool="convert",
+        metadata={"prefix": dataset.output.prefix, "partition_by": ", ".join(dataset.output.partition_by) or "none"},
+    )
+    def curated(context: dg.AssetExecutionContext, lake: LakeResource) -> dg.MaterializeResult:  # type: ignore[type-arg]
+        at = lake.lake
+        try:
+            outcome = run_attempt(
+                dataset,
+                context.partition_key,
+                ledger=at.ledger,
+                store=at.store,
+                settings=at.settings,
+                engine=engine_for(context, at.settings),
+            )
+        except LakeError as error:
+            raise dg.Failure(description=str(error), allow_retries=False) from error
+        for file in outcome.results.files:
+            if file.status != "SUCCEEDED":
+                context.log.warning(f"{file.status}: {file.key}: {file.error_message}")
+        return dg.MaterializeResult(
+            metadata=curated_metadata(dataset, outcome, at.store),
+            check_results=check_results(dataset, outcome, at.store, key),
+        )
+
+    return curated

@@ -1,0 +1,101 @@
+"""`lake run`: the same assets on the same instance as the daemon's runs, without a daemon."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+
+import dagster as dg
+
+from lake_pipeline.dataset import Dataset
+from lake_pipeline.defs.factory import lake_definitions
+from lake_pipeline.defs.instance import open_instance
+from lake_pipeline.defs.keys import job_name
+from lake_pipeline.defs.partitions import manifest_partitions
+from lake_pipeline.defs.sensors import attempt_tag
+from lake_pipeline.discovery.listing import Discovered, discover
+from lake_pipeline.lake import Lake
+from lake_pipeline.ledger.models import DueManifest
+from lake_pipeline.progress import due_work, finish_interrupted
+
+_AT_ONCE = 100
+_LOOK_AGAIN_SECONDS = 2
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What a run has to tell: a listing that goes on, a manifest that began or ended, or manifests that others run."""
+
+    dataset: str
+    discovered: Discovered | None = None
+    manifest: DueManifest | None = None
+    succeeded: bool | None = None
+    waiting_for: int = 0
+
+
+def run_datasets(
+    lake: Lake, datasets: list[Dataset], tell: Callable[[Progress], None], *, verbose: bool = False
+) -> int:
+    """Discover, plan and materialize until nothing is pending; the number of manifests that were run.
+
+    A failed file or manifest is tried again at once, up to its dataset's limit. `verbose` shows Dagster's log.
+    """
+    definitions = lake_definitions(list(lake.datasets.values()))
+    with open_instance(lake.settings) as instance:
+        return sum(_run_dataset(lake, dataset, definitions, instance, tell, verbose) for dataset in datasets)
+
+
+def _run_dataset(
+    lake: Lake,
+    dataset: Dataset,
+    definitions: dg.Definitions,
+    instance: dg.DagsterInstance,
+    tell: Callable[[Progress], None],
+    verbose: bool,
+) -> int:
+    def listing(found: Discovered) -> None:
+        tell(Progress(dataset.name, discovered=found))
+
+    discover(dataset, lake.store, lake.ledger, on_progress=listing)
+    finish_interrupted(lake, dataset)
+    job = definitions.resolve_job_def(job_name(dataset))
+    partitions = manifest_partitions(dataset).name or ""
+    ran = 0
+    while due := _next(lake, dataset, tell):
+        instance.add_dynamic_partitions(partitions, [manifest.manifest_id for manifest in due])
+        for manifest in due:
+            tell(Progress(dataset.name, manifest=manifest))
+            succeeded = _run(job, dataset, manifest, instance, verbose)
+            tell(Progress(dataset.name, manifest=manifest, succeeded=succeeded))
+            ran += 1
+    return ran
+
+
+def _next(lake: Lake, dataset: Dataset, tell: Callable[[Progress], None]) -> list[DueManifest]:
+    """The manifests to run now; where others are at work, what they leave over once they have ended or died."""
+    while True:
+        if due := due_work(lake, dataset, flush=True, limit=_AT_ONCE, backoff=timedelta()):
+            return due
+        running = lake.ledger.pending_work(dataset.name, dataset.batch.max_retries).running
+        if not running:
+            return []
+        tell(Progress(dataset.name, waiting_for=running))
+        time.sleep(_LOOK_AGAIN_SECONDS)
+
+
+def _run(
+    job: dg.JobDefinition, dataset: Dataset, manifest: DueManifest, instance: dg.DagsterInstance, verbose: bool
+) -> bool:
+    level = "DEBUG" if verbose else "CRITICAL"  # the instance keeps every line either way
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", dg.PreviewWarning)
+        return job.execute_in_process(
+            instance=instance,
+            run_config={"loggers": {"console": {"config": {"log_level": level}}}},
+            partition_key=manifest.manifest_id,
+            tags=attempt_tag(dataset, manifest),
+            raise_on_error=False,
+        ).success

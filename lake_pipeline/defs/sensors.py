@@ -1,0 +1,91 @@
+"""Two sensors a dataset, because ticks are replayed: one brings news into the ledger, one turns it into runs.
+
+Both are bounded in time and count and may be repeated without harm; no key set ever sits in a cursor.
+"""
+
+# Annotations are read by Dagster when a definition is made, so they are not postponed here.
+import time
+
+import dagster as dg
+from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
+
+from lake_pipeline.dataset import Dataset
+from lake_pipeline.defs.keys import job_name
+from lake_pipeline.defs.partitions import manifest_partitions
+from lake_pipeline.defs.resources import LakeResource
+from lake_pipeline.discovery.listing import discover
+from lake_pipeline.ledger.models import DueManifest
+from lake_pipeline.progress import due_work, finish_interrupted
+
+# A tick is cut off after 60 s; a listing that needs longer goes on in the next one.
+LISTING_SECONDS = 30
+# 100 new keys and runs in one tick take the daemon 20-30 s.
+RUNS_PER_TICK = 25
+ATTEMPT_TAG = "lake/attempt"
+
+
+def arrivals_sensor(dataset: Dataset) -> dg.SensorDefinition:
+    """New raw files → ledger."""
+
+    @dg.sensor(
+        name=f"{dataset.name}_arrivals",
+        description=f"Lists {dataset.source.prefix} into the ledger.",
+        target=dg.AssetSelection.groups(dataset.name),
+        minimum_interval_seconds=30,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+    )
+    def arrivals(lake: LakeResource) -> dg.SkipReason:
+        at = lake.lake
+        found = discover(dataset, at.store, at.ledger, deadline=time.monotonic() + LISTING_SECONDS)
+        more = "" if found.complete else "; the listing goes on in the next tick"
+        return dg.SkipReason(f"{found.new:,} new of {found.listed:,} listed{more}")
+
+    return arrivals
+
+
+def work_sensor(dataset: Dataset, job: UnresolvedAssetJobDefinition) -> dg.SensorDefinition:
+    """Ledger → manifests, partitions and run requests."""
+    partitions = manifest_partitions(dataset)
+
+    @dg.sensor(
+        name=f"{dataset.name}_work",
+        description=f"Plans manifests of {dataset.name} and starts a run for each that is due.",
+        job=job,
+        minimum_interval_seconds=30,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+    )
+    def work(context: dg.SensorEvaluationContext, lake: LakeResource) -> dg.SensorResult | dg.SkipReason:
+        at = lake.lake
+        finish_interrupted(at, dataset)
+        due = due_work(at, dataset, flush=False, limit=RUNS_PER_TICK)
+        if not due:
+            return dg.SkipReason("no manifest is due")
+        return dg.SensorResult(
+            dynamic_partitions_requests=[partitions.build_add_request([manifest.manifest_id for manifest in due])],
+            run_requests=[_request(context.instance, dataset, manifest) for manifest in due],
+        )
+
+    return work
+
+
+def attempt_tag(dataset: Dataset, manifest: DueManifest) -> dict[str, str]:
+    """Tags of a run: which attempt it is for, and that the ledger, not Dagster, says when to try again."""
+    return {
+        ATTEMPT_TAG: f"{dataset.name}/{manifest.manifest_id}/{manifest.next_attempt}",
+        "dagster/max_retries": "0",
+    }
+
+
+def _request(instance: dg.DagsterInstance, dataset: Dataset, manifest: DueManifest) -> dg.RunRequest:
+    tags = attempt_tag(dataset, manifest)
+    # A run that died before it began its attempt would otherwise hold that attempt's key for ever.
+    ended = dg.RunsFilter(
+        job_name=job_name(dataset),
+        tags={ATTEMPT_TAG: tags[ATTEMPT_TAG]},
+        statuses=[dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED],
+    )
+    return dg.RunRequest(
+        run_key=f"{tags[ATTEMPT_TAG]}/{instance.get_runs_count(ended)}",
+        partition_key=manifest.manifest_id,
+        tags=tags,
+    )

@@ -1,0 +1,1 @@
+"""Discovery: what has landed, brought into the ledger."""

@@ -1,0 +1,102 @@
+"""One attempt as a document that any engine can carry: what to convert, with which schema, and where to stage it."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from lake_pipeline.dataset import Dataset
+from lake_pipeline.errors import EngineError, LakeError, ObjectMissing
+from lake_pipeline.kernel.convert import Job, convert
+from lake_pipeline.kernel.results import Results
+from lake_pipeline.manifests import read_manifest
+from lake_pipeline.schemas import Schema
+from lake_pipeline.store import Store
+
+DATA = "data/"
+
+
+@dataclass(frozen=True)
+class Task:
+    """A conversion to run. `declaration` is the dataset as JSON, `schema` the columns known before this attempt."""
+
+    declaration: dict[str, Any]
+    manifest_id: str
+    attempt: int
+    schema: dict[str, Any]
+    store_url: str
+    threads: int
+    memory: str
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @staticmethod
+    def from_json(document: dict[str, Any]) -> Task:
+        return Task(**document)
+
+    @property
+    def dataset(self) -> Dataset:
+        return Dataset.model_validate(self.declaration)
+
+    @property
+    def staging(self) -> str:
+        """The prefix of everything that this attempt writes."""
+        return f"_staging/{self.declaration['name']}/{self.manifest_id}/{self.attempt}/"
+
+    @property
+    def results_key(self) -> str:
+        return self.staging + "results.json"
+
+
+def run_task(task: Task, on_progress: Callable[[str], None]) -> Results:
+    """Convert, stage, and write the results document; the engine's script calls this.
+
+    Raises:
+        LakeError: the conversion failed; its class and message stand in the results document too.
+    """
+    store = Store(task.store_url)
+    dataset = task.dataset
+    with tempfile.TemporaryDirectory(prefix="lake-") as scratch:
+        local = store.root / task.staging if store.root else Path(scratch) / "staging"
+        # What an earlier process of the same attempt left would be counted as this one's.
+        shutil.rmtree(local, ignore_errors=True)
+        job = Job(
+            dataset=dataset,
+            manifest=read_manifest(store, dataset.name, task.manifest_id),
+            schema=Schema.from_json(task.schema),
+            attempt=task.attempt,
+            staging=local,
+            scratch=Path(scratch),
+            threads=task.threads,
+            memory=task.memory,
+        )
+        try:
+            results = convert(job, store, on_progress)
+        except LakeError as error:
+            store.put_json(task.results_key, {"error": {"class": type(error).__name__, "message": str(error)}})
+            raise
+        if store.root is None:
+            for path in sorted(path for path in local.rglob("*") if path.is_file()):
+                store.upload(path, task.staging + path.relative_to(local).as_posix())
+    store.put_json(task.results_key, results.to_json())
+    return results
+
+
+def read_results(store: Store, task: Task) -> Results:
+    """The results document of a finished attempt.
+
+    Raises:
+        EngineError: there is none, so the engine died; or it says why the conversion failed.
+    """
+    try:
+        document = store.get_json(task.results_key)
+    except ObjectMissing:
+        raise EngineError(f"{task.manifest_id}: the engine ended without a results document") from None
+    if "error" in document:
+        raise EngineError(f"{task.manifest_id}: {document['error']['message']}")
+    return Results.from_json(document)

@@ -1,0 +1,76 @@
+"""Every error this package raises on purpose. The docstring is the message's first sentence."""
+
+from __future__ import annotations
+
+
+class LakeError(Exception):
+    """The lake could not do what was asked."""
+
+    def __init__(self, detail: str = "") -> None:
+        summary = (type(self).__doc__ or "").strip().splitlines()[0].rstrip(".")
+        super().__init__(f"{summary}: {detail}" if detail else f"{summary}.")
+        self.detail = detail
+
+
+class SettingsError(LakeError):
+    """A setting has a value that cannot be used."""
+
+
+class DeclarationError(LakeError):
+    """A dataset declaration is not valid."""
+
+
+class UnknownDataset(LakeError):
+    """No dataset of that name is declared."""
+
+
+class StoreError(LakeError):
+    """The object store refused or failed."""
+
+
+class ObjectMissing(StoreError):
+    """The object is not in the store."""
+
+
+class ObjectChanged(StoreError):
+    """The object is not the version that was listed."""
+
+
+class LedgerError(LakeError):
+    """The ledger refused or failed."""
+
+
+class NothingMatched(LedgerError):
+    """Nothing in the ledger matches."""
+
+
+class LeaseLost(LedgerError):
+    """Another attempt of this manifest has taken over, so this one may not commit."""
+
+
+class SchemaConflict(LakeError):
+    """The data does not fit the dataset's schema."""
+
+
+class SchemaRaced(LedgerError):
+    """Another manifest changed the schema first, so this one must convert again."""
+
+
+class ConservationError(LakeError):
+    """Rows read are not rows written plus rows quarantined, so nothing was published."""
+
+
+class EngineError(LakeError):
+    """The engine did not finish the conversion."""
+
+
+class QueryError(LakeError):
+    """The query failed."""
+
+
+class RunFailed(LakeError):
+    """Not everything could be converted."""
+
+
+class DemoFailed(LakeError):
+    """The demo did not end as its samples say."""

@@ -1,0 +1,168 @@
+"""The SQL of a conversion: how DuckDB takes columns from record texts and lays rows out in Hive partitions."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from lake_pipeline.dataset import Output, partition_keys
+from lake_pipeline.errors import SchemaConflict
+from lake_pipeline.schemas import RESERVED, Column, ListOf, Path, Schema, StructOf, Type, type_name
+
+_SQL_TYPES = {"string": "VARCHAR", "bigint": "BIGINT", "double": "DOUBLE", "boolean": "BOOLEAN", "json": "JSON"}
+
+
+def identifier(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
+
+
+def literal(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
+
+
+def reserved_names(output: Output) -> frozenset[str]:
+    """Names that no column may take: the platform's own, and Hive keys that are computed."""
+    return RESERVED | {key for key, part, _ in partition_keys(output.partition_by) if part}
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How one schema's records become rows.
+
+    `doors` maps the path of each column that DuckDB cannot address to the root key under which repaired records
+    carry it: an empty key, or one that differs from a sibling only in case. `labels` are the paths of text columns
+    whose values become folder names, and so must be short.
+    """
+
+    schema: Schema
+    output: Output
+    columns: dict[Path, Column]
+    parents: frozenset[Path]
+    doors: dict[Path, str]
+    labels: frozenset[Path]
+    spec: str
+
+    @staticmethod
+    def of(schema: Schema, output: Output) -> Layout:
+        """The layout.
+
+        Raises:
+            SchemaConflict: `partition_by` names a column whose type no folder name can hold.
+        """
+        spec: dict[str, Any] = {}
+        doors: dict[Path, str] = {}
+        roots = {column.path[0].lower() for column in schema.columns}
+        for number, column in enumerate(schema.columns):
+            if _addressable(spec, column.path):
+                place = spec
+                for key in column.path[:-1]:
+                    place = place.setdefault(key, {})
+                place[column.path[-1]] = _spec(column.type)
+            else:
+                door = f"__lake_door_{number}"
+                while door in roots:
+                    door += "_"
+                doors[column.path] = door
+        spec |= {doors[column.path]: _spec(column.type) for column in schema.columns if column.path in doors}
+        return Layout(
+            schema,
+            output,
+            schema.by_path(),
+            schema.parents(),
+            doors,
+            _labels(schema, output),
+            json.dumps(spec, ensure_ascii=False),
+        )
+
+    def select(self, source: str) -> str:
+        """A query over `source` (columns text, file, rescued) with the table's columns and the Hive keys."""
+        parsed = f"SELECT json_transform(text, {literal(self.spec)}) AS r, file, rescued FROM {source}"
+        columns = [f"{self._value(column)} AS {identifier(self._name(column))}" for column in self.schema.columns]
+        rows = f"SELECT {', '.join([*columns, 'file AS _source_file', 'rescued AS _rescued'])}"
+        keys = [f"{self._hive(part, column)} AS {identifier(key)}" for key, part, column in self._computed()]
+        return f"SELECT {', '.join(['*', *keys])} FROM ({rows} FROM ({parsed if columns else source}))"
+
+    def copy(self, source: str, target: str, file_name: str) -> str:
+        """The COPY that writes `source` as Parquet below the directory `target`."""
+        options = ["FORMAT parquet", f"COMPRESSION {self.output.compression}", "RETURN_STATS true"]
+        keys = [identifier(key) for key, _, _ in partition_keys(self.output.partition_by)]
+        if keys:
+            options += [f"PARTITION_BY ({', '.join(keys)})", f"FILENAME_PATTERN {literal(file_name + '-{i}')}"]
+        else:
+            target = f"{target}/{file_name}-0.parquet"
+        return f"COPY ({self.select(source)}) TO {literal(target)} ({', '.join(options)})"
+
+    def _computed(self) -> list[tuple[str, str | None, str]]:
+        """Hive keys that no column of the table holds by that name."""
+        return [
+            item
+            for item in partition_keys(self.output.partition_by)
+            if item[1] or _find(self.schema, item[2]) is None
+        ]
+
+    def _name(self, column: Column) -> str:
+        """The column's name, spelled as `partition_by` spells it: engines ignore case, and folder names do not."""
+        keys = (key for key, part, _ in partition_keys(self.output.partition_by) if part is None)
+        return next((key for key in keys if key.lower() == column.name.lower()), column.name)
+
+    def _value(self, column: Column) -> str:
+        keys = (self.doors[column.path],) if column.path in self.doors else column.path
+        value = "r" + "".join(f".{identifier(key)}" for key in keys)
+        if column.type == "timestamp":
+            return f"CAST({value} AS TIMESTAMPTZ)"
+        return f"CAST({value} AS VARCHAR)" if column.type == "json" else value
+
+    def _hive(self, part: str | None, name: str) -> str:
+        column = _find(self.schema, name)
+        if part is None or column is None:
+            return "NULL::BIGINT" if part else "NULL::VARCHAR"
+        if column.type == "timestamp":
+            return f"{part}({identifier(self._name(column))})"
+        if column.type == "string":
+            return f"{part}(TRY_CAST({identifier(self._name(column))} AS TIMESTAMP))"
+        raise SchemaConflict(
+            f"output.partition_by: {part}({name}) needs a timestamp or text, and {name} is {type_name(column.type)}"
+        )
+
+
+def _find(schema: Schema, name: str) -> Column | None:
+    return next((column for column in schema.columns if column.name.lower() == name.lower()), None)
+
+
+def _labels(schema: Schema, output: Output) -> frozenset[Path]:
+    columns = [_find(schema, name) for _, part, name in partition_keys(output.partition_by) if part is None]
+    for column in columns:
+        if column and (column.type == "json" or not isinstance(column.type, str)):
+            raise SchemaConflict(
+                f"output.partition_by: {column.name} is {type_name(column.type)}, which no folder name can hold"
+            )
+    return frozenset(column.path for column in columns if column and column.type == "string")
+
+
+def _addressable(spec: dict[str, Any], path: Path) -> bool:
+    """Whether the path fits into the tree: no empty key, no sibling that differs only in case, no leaf on the way."""
+    place: Any = spec
+    for depth, key in enumerate(path):
+        if key == "" or not isinstance(place, dict):
+            return False
+        if any(other.lower() == key.lower() and other != key for other in place):
+            return False
+        if key not in place:
+            return "" not in path[depth:]
+        place = place[key]
+    return False
+
+
+def _spec(type_: Type) -> Any:
+    """The type as `json_transform` wants it; timestamps are taken as text, proved by the expression, and cast later."""
+    match type_:
+        case ListOf(element):
+            return [_spec(element)]
+        case StructOf(fields):
+            return {name: _spec(inner) for name, inner in fields}
+        case "timestamp":
+            return "VARCHAR"
+        case _:
+            return _SQL_TYPES[type_]
+

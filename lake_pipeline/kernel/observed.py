@@ -1,0 +1,172 @@
+"""What the records of a manifest were seen to be: kinds of values at every path, and the orders of keys."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from lake_pipeline.kernel.exact import BadRecord, Duplicated, JsonObject, Number, is_timestamp
+
+# Stands for "each element" in the path of what is inside a list; no source key contains it.
+ELEMENT = "\x00each"
+# Writers have an order each, and a lake has few writers; objects in yet another order take the exact path.
+MAX_ORDERS = 4
+
+
+@dataclass
+class Node:
+    """One path: the kinds of values seen there, with the file and line that first showed each.
+
+    Kinds: boolean, int (to 15 digits), long (to 64 bits), huge (a larger integer), float, string, timestamp (where
+    hinted), array, object, and any (kept as JSON text, not looked into). Null and absent are no kinds.
+    """
+
+    examples: dict[str, str] = field(default_factory=dict)
+    children: dict[str, Node] = field(default_factory=dict)
+    orders: list[list[str]] = field(default_factory=list)  # each: keys as some objects here had them
+    element: Node | None = None
+    seen: int = 0  # objects seen here
+    present: int = 0  # how many of the parent's objects had this key
+
+    @property
+    def kinds(self) -> set[str]:
+        return set(self.examples)
+
+    @property
+    def example(self) -> str:
+        """Where this path was first seen to hold a value."""
+        own = next(iter(self.examples.values()), "")
+        return own or next((child.example for child in self.children.values()), "")
+
+    def items(self) -> Iterator[tuple[str, Node]]:
+        """Children in the order that their keys come in the source."""
+        keys = dict.fromkeys(key for order in self.orders for key in order)
+        return ((key, self.children[key]) for key in keys)
+
+    def size(self) -> int:
+        """Paths seen here and below."""
+        below = sum(child.size() for child in self.children.values())
+        return 1 + below + (self.element.size() if self.element else 0)
+
+
+@dataclass(frozen=True)
+class Lens:
+    """What decides how a path is looked at.
+
+    `opaque`: paths kept as JSON text; `timestamps`: paths hinted so; `depth`: levels of objects that become columns;
+    `arrays`: whether arrays are looked into.
+    """
+
+    opaque: frozenset[tuple[str, ...]] = frozenset()
+    timestamps: frozenset[tuple[str, ...]] = frozenset()
+    depth: int = 3
+    arrays: bool = True
+
+    def kind(self, value: Any, path: tuple[str, ...]) -> str:
+        """The kind of a value that is not null."""
+        if path in self.opaque:
+            return "any"
+        match value:
+            case bool():
+                return "boolean"
+            case Number():
+                return value.kind
+            case str():
+                return "timestamp" if path in self.timestamps and is_timestamp(value) else "string"
+            case list():
+                return "array" if self.arrays and path.count(ELEMENT) < self.depth else "any"
+            case _:
+                start = path.index(ELEMENT) + 1 if ELEMENT in path else 1
+                return "object" if len(path) - start < self.depth else "any"
+
+
+def observe(root: Node, record: JsonObject, where: str, lens: Lens) -> bool:
+    """Add one record to what was seen; True if it showed anything new.
+
+    Raises:
+        BadRecord: an object that is looked into has a duplicate key; nothing was added.
+    """
+    _refuse_duplicates(record, lens, ())
+    return _observe_object(root, record, where, lens, ())
+
+
+def _refuse_duplicates(value: Any, lens: Lens, path: tuple[str, ...]) -> None:
+    if isinstance(value, Duplicated):
+        raise BadRecord(f"duplicate key {value.key!r}")
+    if isinstance(value, dict):
+        for key, item in value.items():
+            if isinstance(item, dict | list) and lens.kind(item, (*path, key)) != "any":
+                _refuse_duplicates(item, lens, (*path, key))
+    else:
+        here = (*path, ELEMENT)
+        for item in value:
+            if isinstance(item, dict | list) and lens.kind(item, here) != "any":
+                _refuse_duplicates(item, lens, here)
+
+
+def _observe(node: Node, value: Any, where: str, lens: Lens, path: tuple[str, ...]) -> bool:
+    if value is None:
+        return False
+    kind = lens.kind(value, path)
+    new = kind not in node.examples
+    if new:
+        node.examples[kind] = where
+    if kind == "object":
+        new |= _observe_object(node, value, where, lens, path)
+    elif kind == "array" and value:
+        if node.element is None:
+            node.element = Node()
+            new = True
+        for item in value:
+            new |= _observe(node.element, item, where, lens, (*path, ELEMENT))
+    return new
+
+
+def _observe_object(node: Node, value: Mapping[str, Any], where: str, lens: Lens, path: tuple[str, ...]) -> bool:
+    # The shape must learn that a key is optional when the first object comes that lacks it.
+    lacks = len(value) < len(node.children) or any(key not in node.children for key in value)
+    new = lacks and any(child.present == node.seen and key not in value for key, child in node.children.items())
+    new |= _note_order(node.orders, value)
+    for key, item in value.items():
+        child = node.children.get(key)
+        if child is None:
+            child = node.children[key] = Node()
+            new = True
+        child.present += 1
+        new |= _observe(child, item, where, lens, (*path, key))
+    node.seen += 1
+    return new
+
+
+def _note_order(orders: list[list[str]], keys: Mapping[str, Any]) -> bool:
+    """Find the keys a place in one of the orders, or start another; True if that changed anything."""
+    if not keys:
+        return False
+    for order in orders:
+        places = {key: place for place, key in enumerate(order)}
+        known = [places[key] for key in keys if key in places]
+        if known == sorted(known):
+            if len(known) == len(keys):
+                return False
+            _insert(order, keys, places)
+            return True
+    if len(orders) < MAX_ORDERS:
+        orders.append(list(keys))
+        return True
+    first = {key: place for place, key in enumerate(orders[0])}
+    new = [key for key in keys if all(key not in order for order in orders)]
+    _insert(orders[0], dict.fromkeys(new), first)
+    return bool(new)
+
+
+def _insert(order: list[str], keys: Mapping[str, Any], places: Mapping[str, int]) -> None:
+    """Put the new keys where the object has them: after the known one before them."""
+    at = 0
+    added = 0
+    for key in keys:
+        if key in places:
+            at = places[key] + added + 1
+        else:
+            order.insert(at, key)
+            at, added = at + 1, added + 1

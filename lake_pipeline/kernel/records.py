@@ -1,0 +1,221 @@
+"""A raw file as blocks of record texts, each with the line it starts on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from lake_pipeline.kernel import exact
+from lake_pipeline.kernel.source import Unreadable, text_chunks
+
+# A JSON array or document is held whole (records of NDJSON are not); Arrow's offsets end at 2 GiB.
+MAX_DOCUMENT_BYTES = 2**31 - 2**24
+_WHITESPACE = b" \t\r\n"
+
+
+@dataclass(frozen=True)
+class Block:
+    """Record texts (a string array whose UTF-8 is not checked yet) and the 1-based lines they start on."""
+
+    texts: pa.StringArray
+    lines: npt.NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+
+def read_blocks(path: Path, name: str, format_: Literal["json", "ndjson"], records: str | None) -> Iterator[Block]:
+    """The records of one raw file in order; a blank line is no record.
+
+    Raises:
+        Unreadable: the file as a whole is not what its format says, or holds nothing.
+    """
+    chunks = _skip_blank(text_chunks(path, name))
+    try:
+        head = next(chunks)
+    except StopIteration:
+        raise Unreadable("the file is empty") from None
+    text = chain([head], chunks)
+    if format_ == "ndjson":
+        return _lines(text)
+    first = head.lstrip(_WHITESPACE)[:1]
+    if first not in (b"[", b"{"):
+        raise Unreadable(f"not JSON: it starts with {head.lstrip(_WHITESPACE)[:8]!r}")
+    if records is not None or first == b"[":
+        return _document(_whole(text), records)
+    if _is_record(*_first_lines(head, 1)):
+        return _lines(text)
+    return _document_or_lines(_whole(text))
+
+
+def _skip_blank(chunks: Iterator[bytes]) -> Iterator[bytes]:
+    """The chunks, whole, if any of them holds more than white space."""
+    held: list[bytes] = []
+    for chunk in chunks:
+        held.append(chunk)
+        if not chunk.isspace():
+            break
+    else:
+        return
+    yield b"".join(held)
+    yield from chunks
+
+
+def _whole(chunks: Iterator[bytes]) -> bytes:
+    parts: list[bytes] = []
+    size = 0
+    for chunk in chunks:
+        size += len(chunk)
+        if size > MAX_DOCUMENT_BYTES:
+            raise Unreadable("a JSON array or document of over 2 GiB; NDJSON has no such limit")
+        parts.append(chunk)
+    return b"".join(parts)
+
+
+def _first_lines(text: bytes, count: int) -> list[bytes]:
+    """The first lines that are not blank."""
+    start = 0
+    lines: list[bytes] = []
+    while len(lines) < count and start < len(text):
+        end = text.find(b"\n", start) + 1 or len(text)
+        line = text[start:end].strip(_WHITESPACE)
+        lines += [line] if line else []
+        start = end
+    return lines
+
+
+def _is_record(line: bytes) -> bool:
+    return line.startswith(b"{") and _is_json(line)
+
+
+def _document_or_lines(text: bytes) -> Iterator[Block]:
+    """One document that spans lines; or else lines, if the second of them shows that the first is only a bad one."""
+    if _is_json(text) or not any(map(_is_record, _first_lines(text, 2))):
+        return _document(text, None)
+    return _lines(iter([text]))
+
+
+def _is_json(text: bytes) -> bool:
+    try:
+        msgspec.json.decode(text, type=msgspec.Raw)
+    except (msgspec.MsgspecError, RecursionError):
+        return False
+    return True
+
+
+def _lines(chunks: Iterator[bytes]) -> Iterator[Block]:
+    carry: list[bytes] = []
+    line = 1
+    for chunk in chain(chunks, [b""]):
+        end = chunk.rfind(b"\n") + 1 if chunk else 0
+        if chunk and not end:
+            carry.append(chunk)
+            if sum(map(len, carry)) > MAX_DOCUMENT_BYTES:
+                raise Unreadable(f"line {line} is longer than 2 GiB")
+            continue
+        data = b"".join([*carry, chunk[:end]])
+        carry = [chunk[end:]]
+        if data:
+            block, line = _split(data, line)
+            if len(block):
+                yield block
+
+
+def _split(data: bytes, first_line: int) -> tuple[Block, int]:
+    """The lines of the data as a block that shares its memory, and the number of the line after them."""
+    buffer = np.frombuffer(data, np.uint8)
+    ends = np.flatnonzero(buffer == ord("\n")) + 1
+    if not len(ends) or ends[-1] != len(data):
+        ends = np.append(ends, len(data))
+    offsets = np.concatenate(([0], ends)).astype(np.int32)
+    texts = pa.StringArray.from_buffers(len(ends), pa.py_buffer(offsets), pa.py_buffer(data))
+    lines = np.arange(first_line, first_line + len(ends), dtype=np.int64)
+    # A blank line starts with white space; few others do, so few are looked at.
+    suspects = np.flatnonzero(buffer[offsets[:-1]] <= ord(" "))
+    blank = np.array([i for i in suspects if data[offsets[i] : offsets[i + 1]].isspace()], np.int64)
+    if len(blank):
+        keep = np.ones(len(ends), bool)
+        keep[blank] = False
+        return Block(texts.filter(pa.array(keep)), lines[keep]), first_line + len(ends)
+    return Block(texts, lines), first_line + len(ends)
+
+
+def _document(text: bytes, records: str | None) -> Iterator[Block]:
+    """The elements of the array at the root or at the path `records`, or the document itself, as one record."""
+    if records is None and text.lstrip(_WHITESPACE).startswith(b"{"):
+        start, elements = 0, [bytes(_decode(text, msgspec.Raw, "not JSON"))]
+    elif records is None:
+        start, elements = 0, list(map(bytes, _decode(text, list[msgspec.Raw], "not a JSON array")))
+    else:
+        array = _array_at(text, records.split("."))
+        start, reason = _offset(text, array), f"no array of records at {records!r}"
+        elements = list(map(bytes, _decode(array, list[msgspec.Raw], reason)))
+    if elements:
+        yield Block(_strings(elements), _starts(text, start, elements))
+
+
+def _decode(text: bytes | msgspec.Raw, type_: Any, otherwise: str) -> Any:
+    try:
+        return msgspec.json.decode(text, type=type_)
+    except msgspec.ValidationError as error:
+        raise Unreadable(f"{otherwise}: {error}") from None
+    except msgspec.DecodeError as error:
+        raise Unreadable(f"not JSON: {error}") from None
+    except RecursionError:
+        raise Unreadable("not JSON that can be read: nested too deeply") from None
+
+
+def _array_at(text: bytes, path: list[str]) -> msgspec.Raw:
+    """The value at the path.
+
+    Raises:
+        Unreadable: there is none, or a key on the way to it comes twice.
+    """
+    shape: Any = msgspec.Raw
+    for key in reversed(path):
+        shape = msgspec.defstruct("Envelope", [("inner", shape)], rename={"inner": key})
+    value = _decode(text, shape, f"no array of records at {'.'.join(path)!r}")
+    for _ in path:
+        value = value.inner
+    # Of a key that comes twice msgspec takes the last, and the records under the first would be lost.
+    start = _offset(text, value)
+    try:
+        envelope = exact.parse(text[:start] + b"null" + text[start + len(memoryview(value)) :])
+    except exact.BadRecord as error:
+        raise Unreadable(str(error)) from None
+    for key in path:
+        if isinstance(envelope, exact.Duplicated):
+            raise Unreadable(f"duplicate key {envelope.key!r} on the way to the records")
+        envelope = envelope[key]
+    return value
+
+
+def _offset(text: bytes, part: msgspec.Raw) -> int:
+    """Where the part stands in the text that it was decoded from."""
+    return int(np.frombuffer(part, np.uint8).ctypes.data - np.frombuffer(text, np.uint8).ctypes.data)
+
+
+def _strings(values: list[bytes]) -> pa.StringArray:
+    binary = pa.array(values, pa.binary())
+    return pa.StringArray.from_buffers(len(values), binary.buffers()[1], binary.buffers()[2])
+
+
+def _starts(text: bytes, position: int, elements: list[bytes]) -> npt.NDArray[np.int64]:
+    """The line each element starts on; from `position` they come in order, with only separators between them."""
+    lines = np.empty(len(elements), np.int64)
+    line = 1 + text.count(b"\n", 0, position)
+    for index, element in enumerate(elements):
+        start = text.index(element, position)
+        line += text.count(b"\n", position, start)
+        lines[index] = line
+        line += element.count(b"\n")
+        position = start + len(element)
+    return lines

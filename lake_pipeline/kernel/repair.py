@@ -1,0 +1,99 @@
+"""The exact path's second half: a parsed record split into what fits its columns and what is rescued."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote
+
+from lake_pipeline.kernel import exact
+from lake_pipeline.kernel.exact import BadRecord, Duplicated, JsonObject, Number
+from lake_pipeline.kernel.layout import Layout
+from lake_pipeline.schemas import ListOf, Path, StructOf, Type
+
+# A folder is named key=value, percent-encoded, and file systems end a name at 255 bytes.
+MAX_LABEL_BYTES = 192
+
+
+def fits(value: Any, type_: Type) -> bool:
+    """Whether a column of this type holds the value unchanged; null fits every type."""
+    if value is None:
+        return True
+    match type_:
+        case "json":
+            return exact.is_portable(value)
+        case "string":
+            return isinstance(value, str) and not isinstance(value, Number) and exact.is_text(value)
+        case "timestamp":
+            return isinstance(value, str) and not isinstance(value, Number) and exact.is_timestamp(value)
+        case "bigint":
+            return isinstance(value, Number) and exact.is_bigint(value)
+        case "double":
+            return isinstance(value, Number) and exact.is_double(value)
+        case "boolean":
+            return isinstance(value, bool)
+        case ListOf(element):
+            return isinstance(value, list) and all(fits(item, element) for item in value)
+        case StructOf(fields):
+            types = dict(fields)
+            return (
+                isinstance(value, dict)
+                and bool(value)
+                and not isinstance(value, Duplicated)
+                and all(key in types and fits(item, types[key]) for key, item in value.items())
+            )
+        case _:
+            raise AssertionError(type_)
+
+
+@dataclass(frozen=True)
+class Repairer:
+    """Splits records for one layout."""
+
+    layout: Layout
+
+    def split(self, text: bytes) -> tuple[str, str | None]:
+        """(a record of which every value fits its column, the rest as a JSON object or None).
+
+        Raises:
+            BadRecord: the text is no record, or holds a duplicate key where columns come from.
+        """
+        fitting: JsonObject = {}
+        rescued: JsonObject = {}
+        self._walk(exact.parse(text), (), fitting, fitting, rescued)
+        return exact.dumps(fitting), exact.dumps(rescued) if rescued else None
+
+    def _walk(self, value: JsonObject, path: Path, target: JsonObject, root: JsonObject, rescued: JsonObject) -> None:
+        if isinstance(value, Duplicated):
+            raise BadRecord(f"duplicate key {value.key!r}")
+        for key, item in value.items():
+            here = (*path, key)
+            column = self.layout.columns.get(here)
+            if column:
+                if column.type != "json" and (duplicate := exact.first_duplicate(item)) is not None:
+                    raise BadRecord(f"duplicate key {duplicate!r}")
+                if not fits(item, column.type) or (here in self.layout.labels and not _is_short(item)):
+                    _rescue(rescued, column.name, item)
+                elif here in self.layout.doors:
+                    root[self.layout.doors[here]] = item
+                else:
+                    target[key] = item
+            elif isinstance(item, dict) and item and here in self.layout.parents:
+                inner: JsonObject = {}
+                self._walk(item, here, inner, root, rescued)
+                if inner:
+                    target[key] = inner
+            elif item is not None:  # a null that has no column is what an absent key is
+                _rescue(rescued, ".".join(here), item)
+
+
+def _is_short(value: str | None) -> bool:
+    return value is None or len(quote(value, safe="")) <= MAX_LABEL_BYTES
+
+
+def _rescue(rescued: JsonObject, name: str, value: Any) -> None:
+    """Keep a value under its name, or under `name_2`, … where two source paths are spelled alike."""
+    free, number = name, 2
+    while free in rescued:
+        free, number = f"{name}_{number}", number + 1
+    rescued[free] = value

@@ -1,0 +1,68 @@
+"""What a conversion found and wrote: the results document, written to the store and read by the orchestrator."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from lake_pipeline.schemas import Schema
+
+
+@dataclass(frozen=True)
+class FileResult:
+    """What became of one raw file. rows_read = rows_written + rows_quarantined."""
+
+    id: int
+    key: str
+    status: Literal["SUCCEEDED", "QUARANTINED", "FAILED"]
+    rows_read: int = 0
+    rows_written: int = 0
+    rows_rescued: int = 0
+    rows_quarantined: int = 0
+    error_class: str | None = None
+    error_message: str | None = None
+
+
+@dataclass(frozen=True)
+class StagedFile:
+    """One Parquet file: its path below the staging folder, which is also its path below the output prefix."""
+
+    path: str
+    rows: int
+    bytes: int
+
+
+@dataclass(frozen=True)
+class Results:
+    """One attempt's outcome. `schema` is what the table must have for these rows; `changes` is what that adds.
+
+    `seconds` are wall-clock, by step; `quarantined_records` says whether the staging folder holds records.ndjson.
+    """
+
+    files: tuple[FileResult, ...]
+    outputs: tuple[StagedFile, ...]
+    schema: Schema
+    base_version: int
+    changes: tuple[dict[str, str], ...]
+    quarantined_records: bool
+    bytes_read: int
+    seconds: dict[str, float]
+
+    @property
+    def rows_written(self) -> int:
+        return sum(output.rows for output in self.outputs)
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self) | {"schema": self.schema.to_json()}
+
+    @staticmethod
+    def from_json(document: dict[str, Any]) -> Results:
+        return Results(
+            **document
+            | {
+                "files": tuple(FileResult(**item) for item in document["files"]),
+                "outputs": tuple(StagedFile(**item) for item in document["outputs"]),
+                "schema": Schema.from_json(document["schema"]),
+                "changes": tuple(document["changes"]),
+            }
+        )

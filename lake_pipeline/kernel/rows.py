@@ -1,0 +1,140 @@
+"""The second pass: record texts on their way to DuckDB, plain ones as they stand, others repaired or quarantined."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections import Counter
+from collections.abc import Container, Iterator
+from concurrent.futures import Executor
+from pathlib import Path
+from typing import Any, TextIO
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+
+from lake_pipeline.dataset import Source
+from lake_pipeline.kernel.exact import BadRecord
+from lake_pipeline.kernel.matching import Mask, ahead, matched, text_of
+from lake_pipeline.kernel.records import Block, read_blocks
+from lake_pipeline.kernel.repair import Repairer
+from lake_pipeline.kernel.survey import RawFile
+
+ARROW_SCHEMA = pa.schema(
+    [("text", pa.string()), ("file", pa.dictionary(pa.int32(), pa.string())), ("rescued", pa.string())]
+)
+# Small files share a batch of about this much text, so that 20,000 of them do not make 20,000 batches.
+BATCH_BYTES = 4 * 2**20
+
+
+class RowStream:
+    """Batches for the COPY, and on the way the counts by file id and the quarantined records.
+
+    `plain_blocks`: (file id, block number) of blocks that are known to match the pattern, so need no second look.
+    `careful` has DuckDB itself check every plain record first: needed only where one matched the expression and yet
+    is no JSON.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        pattern: str | None,
+        plain_blocks: Container[tuple[int, int]],
+        repairer: Repairer,
+        quarantine: Path,
+        careful: bool,
+    ) -> None:
+        self._source = source
+        self._pattern = pattern
+        self._plain_blocks = plain_blocks
+        self._repairer = repairer
+        self._quarantine_path = quarantine
+        self._quarantine: TextIO | None = None
+        self._careful = careful
+        self.rows_read: Counter[int] = Counter()
+        self.rows_rescued: Counter[int] = Counter()
+        self.rows_quarantined: Counter[int] = Counter()
+
+    @property
+    def has_quarantined(self) -> bool:
+        return self.rows_quarantined.total() > 0
+
+    def reader(self, files: list[RawFile], pool: Executor, depth: int) -> pa.RecordBatchReader:
+        return pa.RecordBatchReader.from_batches(ARROW_SCHEMA, self._batches(files, pool, depth))
+
+    def _batches(self, files: list[RawFile], pool: Executor, depth: int) -> Iterator[pa.RecordBatch]:
+        held: list[tuple[str, pa.StringArray, pa.StringArray]] = []
+        size = 0
+        self._quarantine_path.unlink(missing_ok=True)
+        for (file, block, _), mask in ahead(pool, lambda item: self._plain(*item[1:]), self._blocks(files), depth):
+            for texts, rescued in self._parts(file, block, mask):
+                if len(texts):
+                    held.append((file.key, texts, rescued))
+                    size += texts.nbytes
+            if size >= BATCH_BYTES:
+                yield _batch(held)
+                held, size = [], 0
+        if held:
+            yield _batch(held)
+        if self._quarantine:
+            self._quarantine.close()
+
+    def _blocks(self, files: list[RawFile]) -> Iterator[tuple[RawFile, Block, bool]]:
+        for file in files:
+            blocks = read_blocks(file.path, file.key, self._source.format, self._source.records)
+            for number, block in enumerate(blocks):
+                yield file, block, (file.id, number) in self._plain_blocks
+
+    def _plain(self, block: Block, known_plain: bool) -> Mask:
+        mask = np.ones(len(block), bool) if known_plain else matched(block, self._pattern)[1]
+        if self._careful and mask.any():
+            plain = pa.table({"text": block.texts.filter(pa.array(mask))})  # noqa: F841 - DuckDB reads it by name
+            with duckdb.connect() as connection:
+                valid = connection.execute("SELECT json_valid(text) AS valid FROM plain").fetchnumpy()["valid"]
+            mask[np.flatnonzero(mask)] = valid
+        return mask
+
+    def _parts(self, file: RawFile, block: Block, mask: Mask) -> Iterator[tuple[pa.StringArray, pa.StringArray]]:
+        self.rows_read[file.id] += len(block)
+        if mask.all():
+            yield block.texts, pa.nulls(len(block), pa.string())
+            return
+        plain = block.texts.filter(pa.array(mask))
+        yield plain, pa.nulls(len(plain), pa.string())
+        repaired: list[tuple[str, str | None]] = []
+        for index in np.flatnonzero(~mask):
+            text = text_of(block, int(index))
+            try:
+                repaired.append(self._repairer.split(text))
+            except BadRecord as error:
+                self._set_aside(file, int(block.lines[index]), str(error), text)
+        self.rows_rescued[file.id] += sum(rescued is not None for _, rescued in repaired)
+        yield (
+            pa.array([text for text, _ in repaired], pa.string()),
+            pa.array([rescued for _, rescued in repaired], pa.string()),
+        )
+
+    def _set_aside(self, file: RawFile, line: int, reason: str, text: bytes) -> None:
+        self.rows_quarantined[file.id] += 1
+        entry: dict[str, Any] = {"file": file.key, "line": line, "reason": reason}
+        try:
+            entry["raw"] = text.decode().rstrip("\r\n")
+        except UnicodeDecodeError:
+            entry["raw_base64"] = base64.b64encode(text).decode()
+        if self._quarantine is None:
+            self._quarantine = self._quarantine_path.open("w", encoding="utf-8")
+        self._quarantine.write(json.dumps(entry, ensure_ascii=False) + "\n")
+
+
+def _batch(parts: list[tuple[str, pa.StringArray, pa.StringArray]]) -> pa.RecordBatch:
+    keys = pa.array([key for key, _, _ in parts], pa.string())
+    indices = np.repeat(np.arange(len(parts), dtype=np.int32), [len(texts) for _, texts, _ in parts])
+    return pa.record_batch(
+        [
+            pa.concat_arrays([texts for _, texts, _ in parts]),
+            pa.DictionaryArray.from_arrays(pa.array(indices), keys),
+            pa.concat_arrays([rescued for _, _, rescued in parts]),
+        ],
+        schema=ARROW_SCHEMA,
+    )

@@ -1,0 +1,174 @@
+r"""The fast path's proof: a regular expression that only records of a known shape match.
+
+A record that matches has known keys only, each once, in one of a few known orders, and values whose type and spelling
+DuckDB reads without changing them. Anything else, however valid, is left to exact.py. RE2 matches in time linear in
+the text, at about the speed of memory, so checking every record costs little beside parsing it.
+
+The expression may accept text that is no JSON (a comma missing or leading); DuckDB's parser refuses that itself.
+It must not accept what that parser silently takes: NaN, a trailing comma, a duplicate key, a value of another type.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+
+from lake_pipeline.kernel.layout import Layout
+from lake_pipeline.kernel.observed import Node
+from lake_pipeline.schemas import ListOf, Path, StructOf, Type
+
+_S = r"[ \t\r\n]*"
+_HEX = "[0-9a-fA-F]"
+# Escapes of characters that DuckDB keeps: no NUL, and surrogates in pairs only.
+_ESCAPE = (
+    r'\\(?:["\\/bfnrt]'
+    rf"|u(?:0(?:0(?:0[1-9a-fA-F]|[1-9a-fA-F]{_HEX})|[1-9a-fA-F]{_HEX}{{2}})|[1-9a-cA-CefEF]{_HEX}{{3}}|[dD][0-7]{_HEX}{{2}}"
+    rf"|[dD][89abAB]{_HEX}{{2}}\\u[dD][c-fC-F]{_HEX}{{2}}))"
+)
+_STRING = rf'"(?:[^"\\\x00-\x1f]|{_ESCAPE})*"'
+# The word boundary keeps `12` from passing for `1` and `2` where the comma between elements is optional.
+_INT = r"-?(?:[1-8][0-9]{18}|[1-9][0-9]{0,17}|0)\b"
+# Up to 15 digits before the point are below 2**53, and no more than 17 in all: exact.is_double, as an expression.
+_DOUBLE = (
+    r"-?(?:0(?:\.0{0,4}[0-9]{1,17})?|"
+    + "|".join(rf"[1-9][0-9]{{{digits - 1}}}(?:\.[0-9]{{1,{17 - digits}}})?" for digits in range(1, 16))
+    + r")(?:[eE][-+]?[0-9]{1,2})?\b"
+)
+_DAY = (
+    r"[12][0-9]{3}-(?:(?:0[1-9]|1[0-2])-(?:0[1-9]|1[0-9]|2[0-8])|(?:0[13-9]|1[0-2])-(?:29|30)|(?:0[13578]|1[02])-31)"
+)
+_TIMESTAMP = (
+    rf'"{_DAY}[T ](?:[01][0-9]|2[0-3]):[0-5][0-9](?::[0-5][0-9](?:\.[0-9]{{1,6}})?)?'
+    r'(?:Z|[+-](?:0[0-9]|1[0-4]):[0-5][0-9])?"'
+)
+# What a Hive key's value may be for its folder's name to stay short, however it is encoded.
+_LABEL = r'"(?:[ !#-\[\]-~]{0,64}|[^"\\\x00-\x1f]{0,16})"'
+_ANY_DEPTH = 4
+# Each optional key multiplies what the matcher must keep in mind (measured: 400 of them are 300 times slower).
+MAX_OPTIONAL = 40
+
+
+def _any(depth: int = _ANY_DEPTH) -> str:
+    scalar = f"{_STRING}|{_DOUBLE}|{_INT}|true|false|null"
+    if depth == 0:
+        return f"(?:{scalar})"
+    return rf"(?:{scalar}|[\[{{](?:[,:]?{_S}(?:{_any(depth - 1)}){_S})*[\]}}])"
+
+
+def narrow(seen: Node, layout: Layout, path: Path = ()) -> Node:
+    """What was seen, less the kinds that have no place in the layout: a record with one of them is not plain."""
+    result = Node(seen=seen.seen, orders=seen.orders)
+    for key, child in seen.items():
+        here = (*path, key)
+        column = layout.columns.get(here)
+        if column and here not in layout.doors:
+            kept = _narrow_value(child, "label" if here in layout.labels else column.type)
+        elif here in layout.parents:
+            kept = narrow(child, layout, here)
+            kept.examples = {"object": ""}
+        elif child.kinds and child.present < seen.seen:
+            continue
+        else:
+            kept = Node()  # null only
+        kept.present = child.present
+        result.children[key] = kept
+    return result
+
+
+def _narrow_value(seen: Node, type_: Type) -> Node:
+    result = Node(seen=seen.seen)
+    match type_:
+        case "json":
+            result.examples = {"any": ""}
+        case "double":
+            result.examples = dict.fromkeys({"float"} if {"int", "float"} & seen.kinds else (), "")
+        case "bigint":
+            result.examples = dict.fromkeys({"int"} if {"int", "long"} & seen.kinds else (), "")
+        case "label":
+            result.examples = dict.fromkeys({"label"} if "string" in seen.kinds else (), "")
+        case ListOf(element):
+            result.examples = dict.fromkeys({"array"} & seen.kinds, "")
+            result.element = _narrow_value(seen.element, element) if seen.element else None
+        case StructOf(fields):
+            result.examples = dict.fromkeys({"object"} & seen.kinds, "")
+            types = dict(fields)
+            result.orders = [[key for key in order if key in types] for order in seen.orders]
+            for key, child in seen.items():
+                if key in types:
+                    result.children[key] = _narrow_value(child, types[key])
+                    result.children[key].present = child.present
+        case _:
+            result.examples = dict.fromkeys({type_} & seen.kinds, "")
+    return result
+
+
+def pattern(root: Node) -> str | None:
+    """The expression for whole records; None where there is nothing to look for, or none would be fast enough."""
+    if not root.children:
+        return None
+    try:
+        return f"^{_S}{_object(root)}{_S}$"
+    except _TooWide:
+        return None
+
+
+class _TooWide(Exception):
+    pass
+
+
+def _value(node: Node) -> str:
+    kinds = node.kinds
+    if "any" in kinds:
+        return _any()
+    options = ["null"]
+    if "float" in kinds:
+        options.append(_DOUBLE)
+    if "long" in kinds or ("int" in kinds and "float" not in kinds):
+        options.append(_INT)
+    if "boolean" in kinds:
+        options += ["true", "false"]
+    if "string" in kinds:
+        options.append(_STRING)
+    elif "timestamp" in kinds:
+        options.append(_TIMESTAMP)
+    elif "label" in kinds:
+        options.append(_LABEL)
+    if "array" in kinds:
+        items = rf"(?:,?{_S}{_value(node.element)}{_S})*" if node.element else ""
+        options.append(rf"\[{_S}{items}\]")
+    if "object" in kinds and node.children:
+        options.append(_object(node))
+    return f"(?:{'|'.join(options)})"
+
+
+def _object(node: Node) -> str:
+    """Keys in one of their orders, each at most once; at least one is required, so that `{}` does not pass for it."""
+    optional = {key for key, child in node.children.items() if child.present < node.seen}
+    if len(optional) > MAX_OPTIONAL:
+        raise _TooWide
+    alternatives = []
+    for order in node.orders:
+        keys = [key for key in order if key in node.children]
+        if not keys:
+            continue
+        required = [key for key in keys if key not in optional]
+        if not required:
+            required = [max(keys, key=lambda key: node.children[key].present)]
+        members = (_member(key, node.children[key], optional=key not in required) for key in keys)
+        alternatives.append(rf"\{{{''.join(members)}{_S}\}}")
+    return f"(?:{'|'.join(dict.fromkeys(alternatives))})"
+
+
+def _member(key: str, node: Node, *, optional: bool) -> str:
+    member = rf"{_S},?{_S}{_key(key)}{_S}:{_S}{_value(node)}"
+    return f"(?:{member})?" if optional else member
+
+
+def _key(key: str) -> str:
+    spellings = {json.dumps(key, ensure_ascii=False), json.dumps(key)}
+    return f"(?:{'|'.join(sorted(_quote(spelling) for spelling in spellings))})"
+
+
+def _quote(text: str) -> str:
+    # RE2 takes an escaped punctuation character, and no escaped letter beyond its own classes.
+    return re.sub(r"([^\w\s\x80-\U0010ffff])", r"\\\1", text)

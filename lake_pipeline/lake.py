@@ -1,0 +1,57 @@
+"""The lake at hand: its settings, declarations, store and ledger, opened together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from lake_pipeline.dataset import Dataset
+from lake_pipeline.declarations import load_datasets
+from lake_pipeline.errors import UnknownDataset
+from lake_pipeline.ledger.ledger import Ledger
+from lake_pipeline.ledger.migrate import migrate
+from lake_pipeline.ledger.postgres import database_url
+from lake_pipeline.schemas import Schema
+from lake_pipeline.settings import Settings
+from lake_pipeline.store import Store
+
+
+@dataclass(frozen=True)
+class Lake:
+    """Everything that a command or a run works with."""
+
+    settings: Settings
+    datasets: dict[str, Dataset]
+    store: Store
+    ledger: Ledger
+
+    def dataset(self, name: str) -> Dataset:
+        """A declared dataset.
+
+        Raises:
+            UnknownDataset: there is none of that name.
+        """
+        try:
+            return self.datasets[name]
+        except KeyError:
+            raise UnknownDataset(f"{name!r}; declared are {', '.join(self.datasets) or 'none'}") from None
+
+    def chosen(self, names: list[str] | None) -> list[Dataset]:
+        """The named datasets, or all of them."""
+        return [self.dataset(name) for name in names] if names else list(self.datasets.values())
+
+    def schema(self, name: str) -> Schema:
+        """The dataset's columns as they are now; version 0 where nothing was converted."""
+        known = self.ledger.schema(name)
+        return Schema.from_json({"version": known.version, "columns": known.columns} if known else None)
+
+
+@contextmanager
+def open_lake(settings: Settings) -> Iterator[Lake]:
+    """Open the store and the ledger, starting the embedded Postgres and migrating where needed."""
+    datasets = load_datasets(settings.datasets)
+    url = database_url(settings)
+    migrate(url)
+    with Ledger.open(url) as ledger:
+        yield Lake(settings, datasets, Store(settings.store_url), ledger)

@@ -1,0 +1,1 @@
+"""The ledger: every raw file and manifest accounted for, in Postgres."""

@@ -1,0 +1,17 @@
+"""The ledger, put together from its parts."""
+
+from __future__ import annotations
+
+from lake_pipeline.ledger.discovery import DiscoveryLedger
+from lake_pipeline.ledger.outputs import OutputLedger
+from lake_pipeline.ledger.planning import PlanningLedger
+from lake_pipeline.ledger.reading import ReadingLedger
+from lake_pipeline.ledger.requeue import RequeueLedger
+
+
+class Ledger(DiscoveryLedger, PlanningLedger, RequeueLedger, OutputLedger, ReadingLedger):
+    """Every raw file and manifest, in Postgres; open it with `Ledger.open(url)`.
+
+    Raises (every method):
+        LedgerError: the server refused or failed; what the method had begun is undone.
+    """

@@ -1,0 +1,60 @@
+"""Bring the schema `lake` up to date."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import psycopg
+
+from lake_pipeline.errors import LedgerError
+from lake_pipeline.ledger.migrations import HEAD
+from lake_pipeline.ledger.postgres import shown_url, sqlalchemy_url
+
+MIGRATIONS = Path(__file__).parent / "migrations"
+_LOCK = 0x1A4E  # any number, as long as every starter takes the same
+
+
+def migrate(url: str) -> None:
+    """Create or upgrade the schema `lake`; at once where it is current, and safe to call from many processes.
+
+    Raises:
+        LedgerError: the server cannot be reached, or its schema is of a newer release than this one.
+    """
+    if current_revision(url) != HEAD:
+        _upgrade(url)
+
+
+def current_revision(url: str) -> str | None:
+    """The revision that the database is at; None where the schema is missing."""
+    try:
+        with psycopg.connect(url, connect_timeout=10, application_name="lake") as connection:
+            found = connection.execute("SELECT to_regclass('lake.alembic_version')").fetchone()
+            if found is None or found[0] is None:
+                return None
+            row = connection.execute("SELECT version_num FROM lake.alembic_version").fetchone()
+            return row[0] if row else None
+    except psycopg.Error as error:
+        raise LedgerError(f"{shown_url(url)}: {error}") from error
+
+
+def _upgrade(url: str) -> None:
+    from alembic import command  # slow to import, and seldom needed
+    from alembic.config import Config
+    from alembic.util.exc import CommandError
+    from sqlalchemy import NullPool, create_engine, text
+    from sqlalchemy.exc import SQLAlchemyError
+
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
+    engine = create_engine(sqlalchemy_url(url, "psycopg"), poolclass=NullPool)
+    try:
+        with engine.begin() as connection:
+            # The second starter waits here, then finds nothing left to do.
+            connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
+            connection.execute(text("CREATE SCHEMA IF NOT EXISTS lake"))
+            config.attributes["connection"] = connection
+            command.upgrade(config, "head")
+    except CommandError as error:
+        raise LedgerError(f"its schema is not one of this release, which knows up to {HEAD}: {error}") from error
+    except SQLAlchemyError as error:
+        raise LedgerError(f"{shown_url(url)}: {error}") from error

@@ -1,0 +1,3 @@
+"""The ledger's schema, version by version."""
+
+HEAD = "0001"  # the newest revision, known without importing Alembic

@@ -1,0 +1,1 @@
+"""Alembic revisions; a released one is never edited."""

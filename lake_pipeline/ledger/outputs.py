@@ -1,0 +1,43 @@
+"""The ledger's part after a commit: curated files, leftovers, the archive."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from lake_pipeline.ledger.connection import LedgerConnection
+from lake_pipeline.ledger.models import ArchivableFile, OutputFile
+
+
+class OutputLedger(LedgerConnection):
+    """What is in the lake, and where raw files went."""
+
+    def committed_outputs(self, dataset: str) -> list[OutputFile]:
+        """The curated files of a dataset, by path."""
+        with self._transaction() as connection:
+            return list(self._queries.committed_outputs(connection, dataset=dataset))
+
+    def leftover_outputs(self, dataset: str) -> list[str]:
+        """Paths that attempts which are over may have left in the store and no commit lists."""
+        with self._transaction() as connection:
+            return [path for (path,) in self._queries.leftover_outputs(connection, dataset=dataset)]
+
+    def forget_outputs(self, dataset: str, paths: Iterable[str]) -> None:
+        """Leftovers that were deleted from the store; committed ones are kept."""
+        with self._transaction() as connection:
+            self._queries.forget_outputs(connection, dataset=dataset, paths=list(paths))
+
+    def files_to_archive(self, dataset: str, manifest_id: str | None = None) -> list[ArchivableFile]:
+        """Raw files of a manifest, or of all, whose fate is committed and that are not where they belong.
+
+        Check size and ETag as you move.
+        """
+        with self._transaction() as connection:
+            return list(self._queries.files_to_archive(connection, dataset=dataset, manifest_id=manifest_id))
+
+    def record_archived(self, dataset: str, moved: Iterable[tuple[int, str]]) -> None:
+        """Where raw files lie now: (file id, archived key)."""
+        pairs = list(moved)
+        with self._transaction() as connection:
+            self._queries.record_archived(
+                connection, dataset=dataset, ids=[pair[0] for pair in pairs], keys=[pair[1] for pair in pairs]
+            )

@@ -1,0 +1,48 @@
+"""Which Postgres holds the ledger, and what its URL is called by whom."""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import urlsplit
+
+from lake_pipeline.errors import SettingsError
+from lake_pipeline.settings import Settings
+
+_SCHEME = re.compile(r"^postgres(?:ql)?(?:\+\w+)?://")
+
+
+def database_url(settings: Settings) -> str:
+    """The ledger's libpq URL; starts the embedded Postgres under `LAKE_HOME` where no URL is set.
+
+    The embedded server stops when the last process that asked for it exits.
+
+    Raises:
+        SettingsError: `LAKE_DATABASE_URL` is not a Postgres URL.
+        LedgerError: the embedded server does not start.
+    """
+    if settings.database_url is not None:
+        return _with_scheme(settings.database_url, "postgresql")
+    from lake_pipeline.ledger.embedded import attach  # the server's wheel is needed only here
+
+    return attach(settings.home_dir).url
+
+
+def sqlalchemy_url(url: str, driver: str) -> str:
+    """A libpq URL as SQLAlchemy wants it, for the driver `psycopg2` or `psycopg`.
+
+    Raises:
+        SettingsError: the text is not a Postgres URL.
+    """
+    return _with_scheme(url, f"postgresql+{driver}")
+
+
+def shown_url(url: str) -> str:
+    """The URL without its password, for messages."""
+    password = urlsplit(url).password
+    return url.replace(f":{password}@", ":***@", 1) if password else url
+
+
+def _with_scheme(url: str, scheme: str) -> str:
+    if not _SCHEME.match(url):
+        raise SettingsError("LAKE_DATABASE_URL must look like postgresql://user:password@host:5432/database")
+    return _SCHEME.sub(f"{scheme}://", url, count=1)

@@ -1,0 +1,458 @@
+-- Every statement of the ledger. Conditions on status are written out, for the partial indexes to match them.
+
+-- name: lock_dataset(dataset)$
+-- What changes which version of a key is current runs alone in its dataset; ends with the transaction.
+SELECT pg_advisory_xact_lock(hashtextextended('lake.dataset.' || :dataset, 0));
+
+-- name: share_dataset(dataset)$
+-- What works on one manifest runs beside others of its dataset, but not beside lock_dataset.
+SELECT pg_advisory_xact_lock_shared(hashtextextended('lake.dataset.' || :dataset, 0));
+
+-- ---------------------------------------------------------------- discovery
+
+-- name: create_incoming#
+-- Where a batch of listed objects is copied to.
+CREATE TEMP TABLE incoming (
+    s3_key text COLLATE "C", etag text COLLATE "C", size bigint, last_modified timestamptz, landing_group text COLLATE "C"
+) ON COMMIT DROP;
+
+-- name: register_incoming(dataset)^
+-- Insert what is new; how many rows that were, and which of their keys had an older version.
+WITH added AS (
+    INSERT INTO lake.file_processing_status (dataset, s3_key, etag, size, last_modified, landing_group)
+    SELECT :dataset, s3_key, etag, size, last_modified, landing_group FROM incoming
+    ON CONFLICT DO NOTHING
+    RETURNING s3_key
+)
+SELECT count(*) AS added, coalesce(array_agg(s3_key) FILTER (WHERE EXISTS (
+    SELECT FROM lake.file_processing_status older WHERE older.dataset = :dataset AND older.s3_key = added.s3_key
+)), '{}') AS versioned
+FROM added;
+
+-- name: restore_incoming(dataset)
+-- A superseded version that lies in the store again is the newest one again; its keys.
+UPDATE lake.file_processing_status f
+SET id = DEFAULT, status = 'PENDING', manifest_id = NULL, retry_count = 0, error_class = NULL, error_message = NULL,
+    last_modified = i.last_modified, discovered_at = now(), claimed_at = NULL, processed_at = NULL, rows_read = NULL,
+    rows_written = NULL, rows_rescued = NULL, rows_quarantined = NULL, archived_key = NULL
+FROM incoming i
+WHERE f.dataset = :dataset AND f.s3_key = i.s3_key AND f.etag = i.etag AND f.status = 'SUPERSEDED'
+    -- A late notice of the old upload is not a new upload.
+    AND i.last_modified >= (
+        SELECT newest.last_modified FROM lake.file_processing_status newest
+        WHERE newest.dataset = f.dataset AND newest.s3_key = f.s3_key ORDER BY newest.id DESC LIMIT 1
+    )
+RETURNING f.s3_key;
+
+-- name: attach_new_versions(dataset, keys)!
+-- Where an older version has rows in the lake, its manifest is planned again with the new one in its place.
+WITH newest AS (
+    SELECT DISTINCT ON (f.s3_key) f.id, f.s3_key
+    FROM unnest(:keys::text[]) AS k (s3_key)
+    JOIN lake.file_processing_status f ON f.dataset = :dataset AND f.s3_key = k.s3_key
+    WHERE f.status = 'PENDING' AND f.manifest_id IS NULL
+    ORDER BY f.s3_key, f.id DESC
+), holder AS (
+    SELECT DISTINCT ON (n.id) n.id, older.manifest_id
+    FROM newest n
+    JOIN lake.file_processing_status older
+        ON older.dataset = :dataset AND older.s3_key = n.s3_key AND older.id < n.id
+    JOIN lake.manifests m ON m.dataset = older.dataset AND m.manifest_id = older.manifest_id
+    WHERE older.status IN ('SUCCEEDED', 'PENDING', 'FAILED') AND m.committed_at IS NOT NULL AND m.state <> 'RUNNING'
+        AND NOT EXISTS (
+            SELECT FROM lake.file_processing_status busy
+            WHERE busy.dataset = :dataset AND busy.s3_key = n.s3_key AND busy.status = 'PROCESSING'
+        )
+    ORDER BY n.id, older.id DESC
+), planned AS (
+    UPDATE lake.manifests m SET state = 'PLANNED', failures = 0, error_message = NULL, planned_at = now()
+    WHERE m.dataset = :dataset AND m.manifest_id IN (SELECT manifest_id FROM holder)
+)
+UPDATE lake.file_processing_status f SET manifest_id = holder.manifest_id
+FROM holder WHERE f.id = holder.id;
+
+-- name: supersede_old_versions(dataset, keys)!
+-- Older versions that are not being converted, and whose rows are not in the lake, are done with.
+UPDATE lake.file_processing_status older SET status = 'SUPERSEDED'
+FROM unnest(:keys::text[]) AS k (s3_key)
+WHERE older.dataset = :dataset AND older.s3_key = k.s3_key
+    AND older.status IN ('PENDING', 'FAILED', 'QUARANTINED')
+    AND EXISTS (
+        SELECT FROM lake.file_processing_status newer
+        WHERE newer.dataset = :dataset AND newer.s3_key = k.s3_key AND newer.id > older.id
+            AND newer.status = 'PENDING'
+    );
+
+-- name: save_cursor(dataset, last_key)!
+-- Remember how far a listing came.
+INSERT INTO lake.discovery_cursors (dataset, last_key) VALUES (:dataset, :last_key)
+ON CONFLICT (dataset) DO UPDATE SET last_key = excluded.last_key, updated_at = now();
+
+-- name: clear_cursor(dataset)!
+-- The listing came to its end.
+DELETE FROM lake.discovery_cursors WHERE dataset = :dataset;
+
+-- name: cursor(dataset)$
+-- Where to go on with a listing.
+SELECT last_key FROM lake.discovery_cursors WHERE dataset = :dataset;
+
+-- ---------------------------------------------------------------- planning
+
+-- name: revive_failed(dataset, max_retries, backoff)!
+-- Failed files whose backoff, doubled with each failure, has passed are claimable again.
+UPDATE lake.file_processing_status SET status = 'PENDING'
+WHERE dataset = :dataset AND status = 'FAILED' AND manifest_id IS NULL AND retry_count <= :max_retries
+    AND processed_at + :backoff::interval * power(2, retry_count - 1) <= now();
+
+-- name: backlog(dataset)
+-- record_class: GroupBacklog
+-- What waits for a manifest, by landing group; read from the claimable_files index alone.
+SELECT landing_group, count(*) AS files, sum(size)::bigint AS bytes, min(discovered_at) AS oldest
+FROM lake.file_processing_status
+WHERE dataset = :dataset AND status = 'PENDING' AND manifest_id IS NULL
+GROUP BY landing_group;
+
+-- name: lock_slug(dataset, slug)$
+-- One planner at a time counts a slug's manifests; ends with the transaction.
+SELECT pg_advisory_xact_lock(hashtextextended('lake.slug.' || :dataset || '/' || :slug, 0));
+
+-- name: next_sequence(dataset, slug)$
+-- The number of the slug's next manifest.
+SELECT coalesce(max(sequence), 0) + 1 FROM lake.manifests WHERE dataset = :dataset AND slug = :slug;
+
+-- name: claim_files(dataset, landing_group, manifest_id, max_files, max_bytes)
+-- record_class: ManifestFile
+-- Claim the oldest files of a group, up to both limits but at least one.
+WITH candidate AS (
+    SELECT f.id, f.size FROM lake.file_processing_status f
+    WHERE f.dataset = :dataset AND f.landing_group = :landing_group AND f.status = 'PENDING' AND f.manifest_id IS NULL
+        -- A version whose forerunner is being converted waits, so that one key never has rows twice.
+        AND NOT EXISTS (
+            SELECT FROM lake.file_processing_status older
+            WHERE older.dataset = f.dataset AND older.s3_key = f.s3_key AND older.status = 'PROCESSING'
+        )
+    ORDER BY f.id LIMIT :max_files
+    FOR UPDATE OF f SKIP LOCKED
+), counted AS (
+    SELECT id, row_number() OVER by_id AS position, sum(size) OVER by_id AS total
+    FROM candidate WINDOW by_id AS (ORDER BY id)
+), claimed AS (
+    UPDATE lake.file_processing_status f
+    SET status = 'PROCESSING', manifest_id = :manifest_id, claimed_at = now(), error_class = NULL, error_message = NULL
+    FROM counted
+    WHERE f.id = counted.id AND (counted.position = 1 OR counted.total <= :max_bytes)
+    RETURNING f.id, f.s3_key, f.etag, f.size, f.archived_key
+)
+SELECT id, s3_key AS key, etag, size, coalesce(archived_key, s3_key) AS location FROM claimed ORDER BY id;
+
+-- name: insert_manifest(dataset, manifest_id, landing_group, slug, sequence, files, bytes)!
+-- Record a manifest that was just claimed.
+INSERT INTO lake.manifests (dataset, manifest_id, landing_group, slug, sequence, files, bytes)
+VALUES (:dataset, :manifest_id, :landing_group, :slug, :sequence, :files, :bytes);
+
+-- name: pending_work(dataset, max_retries)^
+-- record_class: PendingWork
+-- What is left to do in a dataset.
+SELECT
+    (SELECT count(*) FROM lake.file_processing_status
+        WHERE dataset = :dataset AND status = 'PENDING' AND manifest_id IS NULL) AS claimable,
+    (SELECT count(*) FROM lake.file_processing_status
+        WHERE dataset = :dataset AND status = 'FAILED' AND manifest_id IS NULL
+            AND retry_count <= :max_retries) AS retryable,
+    (SELECT count(*) FROM lake.manifests
+        WHERE dataset = :dataset AND state <> 'COMMITTED'
+            AND (state = 'PLANNED' OR state = 'FAILED' AND failures <= :max_retries)) AS due,
+    (SELECT count(*) FROM lake.manifests
+        WHERE dataset = :dataset AND state <> 'COMMITTED' AND state = 'RUNNING') AS running;
+
+-- ---------------------------------------------------------------- attempts
+
+-- name: due_manifests(dataset, max_retries, max_manifests)
+-- record_class: DueManifest
+-- Manifests to be begun, oldest first.
+SELECT manifest_id, landing_group, attempt + 1 AS next_attempt, files, bytes
+FROM lake.manifests
+WHERE dataset = :dataset AND state <> 'COMMITTED'
+    AND (state = 'PLANNED' OR state = 'FAILED' AND failures <= :max_retries)
+ORDER BY planned_at, manifest_id LIMIT :max_manifests;
+
+-- name: running_manifests(dataset)
+-- Manifests that are being worked on, by whom, and whether that worker has stopped renewing its lease.
+SELECT manifest_id, coalesce(worker, ''), lease_expires_at < clock_timestamp() FROM lake.manifests
+WHERE dataset = :dataset AND state <> 'COMMITTED' AND state = 'RUNNING'
+FOR UPDATE SKIP LOCKED;
+
+-- name: lock_manifest(dataset, manifest_id)^
+-- Hold a manifest's row, and say who works on it.
+SELECT state, attempt, coalesce(worker, '') AS worker, coalesce(lease_expires_at >= clock_timestamp(), false) AS leased
+FROM lake.manifests WHERE dataset = :dataset AND manifest_id = :manifest_id FOR UPDATE;
+
+-- name: begin_attempt(dataset, manifest_id, worker, lease)$
+-- Give a manifest to a worker; an attempt that is taken over counts as failed.
+UPDATE lake.manifests
+SET failures = failures + CASE WHEN state = 'RUNNING' THEN 1 ELSE 0 END, state = 'RUNNING', attempt = attempt + 1,
+    worker = :worker, lease_expires_at = clock_timestamp() + :lease::interval, started_at = clock_timestamp(),
+    engine_run_id = NULL, error_message = NULL
+WHERE dataset = :dataset AND manifest_id = :manifest_id
+RETURNING attempt;
+
+-- name: manifest_files(dataset, manifest_id)
+-- record_class: ManifestFile
+-- The files that a replay converts: the newest version of each key.
+SELECT DISTINCT ON (s3_key) id, s3_key AS key, etag, size, coalesce(archived_key, s3_key) AS location
+FROM lake.file_processing_status
+WHERE dataset = :dataset AND manifest_id = :manifest_id AND status NOT IN ('SUPERSEDED', 'QUARANTINED')
+ORDER BY s3_key, id DESC;
+
+-- name: begin_files(dataset, manifest_id)!
+-- The same files are now being converted.
+UPDATE lake.file_processing_status
+SET status = 'PROCESSING', claimed_at = now(), error_class = NULL, error_message = NULL
+WHERE id IN (
+    SELECT DISTINCT ON (s3_key) id FROM lake.file_processing_status
+    WHERE dataset = :dataset AND manifest_id = :manifest_id AND status NOT IN ('SUPERSEDED', 'QUARANTINED')
+    ORDER BY s3_key, id DESC
+);
+
+-- name: heartbeat(dataset, manifest_id, attempt, lease)!
+-- Renew the lease of the attempt that holds the manifest.
+UPDATE lake.manifests SET lease_expires_at = clock_timestamp() + :lease::interval
+WHERE dataset = :dataset AND manifest_id = :manifest_id AND attempt = :attempt AND state = 'RUNNING';
+
+-- name: record_engine_run(dataset, manifest_id, run_id)!
+-- What the engine calls the run, so that it can be found again or stopped.
+UPDATE lake.manifests SET engine_run_id = :run_id WHERE dataset = :dataset AND manifest_id = :manifest_id;
+
+-- name: record_files_run(dataset, manifest_id, run_id)!
+-- The same on the files being converted.
+UPDATE lake.file_processing_status SET glue_job_run_id = :run_id
+WHERE dataset = :dataset AND manifest_id = :manifest_id AND status = 'PROCESSING';
+
+-- name: keys_with_waiting_version(dataset, manifest_id)
+-- Keys being converted of which a newer version waits.
+SELECT DISTINCT f.s3_key
+FROM lake.file_processing_status f
+JOIN lake.file_processing_status newer
+    ON newer.dataset = f.dataset AND newer.s3_key = f.s3_key AND newer.id > f.id AND newer.status = 'PENDING'
+WHERE f.dataset = :dataset AND f.manifest_id = :manifest_id AND f.status = 'PROCESSING';
+
+-- name: finish_files(dataset, manifest_id, ids, statuses, read, written, rescued, quarantined, classes, messages)!
+-- Record what became of each file; a failed one leaves the manifest, to be claimed again.
+UPDATE lake.file_processing_status f
+SET status = o.status, rows_read = o.rows_read, rows_written = o.rows_written, rows_rescued = o.rows_rescued,
+    rows_quarantined = o.rows_quarantined, error_class = o.error_class, error_message = o.error_message,
+    processed_at = clock_timestamp(), retry_count = f.retry_count + CASE WHEN o.status = 'FAILED' THEN 1 ELSE 0 END,
+    manifest_id = CASE WHEN o.status = 'FAILED' THEN NULL ELSE f.manifest_id END
+FROM unnest(
+    :ids::bigint[], :statuses::text[], :read::bigint[], :written::bigint[], :rescued::bigint[], :quarantined::bigint[],
+    :classes::text[], :messages::text[]
+) AS o (id, status, rows_read, rows_written, rows_rescued, rows_quarantined, error_class, error_message)
+WHERE f.id = o.id AND f.dataset = :dataset AND f.manifest_id = :manifest_id AND f.status = 'PROCESSING';
+
+-- name: unfinished_files(dataset, manifest_id)$
+-- Files of the manifest that were given no outcome.
+SELECT count(*) FROM lake.file_processing_status
+WHERE dataset = :dataset AND manifest_id = :manifest_id AND status = 'PROCESSING';
+
+-- name: supersede_replaced(dataset, manifest_id, ids)!
+-- Older versions in the manifest, which the committed files replaced.
+UPDATE lake.file_processing_status SET status = 'SUPERSEDED'
+WHERE dataset = :dataset AND manifest_id = :manifest_id AND status IN ('PENDING', 'SUCCEEDED', 'FAILED')
+    AND id <> ALL (:ids::bigint[]);
+
+-- name: commit_manifest(dataset, manifest_id, schema_version, metrics)!
+-- The manifest is done.
+UPDATE lake.manifests
+SET state = 'COMMITTED', committed_at = clock_timestamp(), failures = 0, lease_expires_at = NULL, error_message = NULL,
+    schema_version = :schema_version, metrics = :metrics
+WHERE dataset = :dataset AND manifest_id = :manifest_id;
+
+-- name: fail_manifest(dataset, manifest_id, message)!
+-- The attempt failed as a whole.
+UPDATE lake.manifests SET state = 'FAILED', failures = failures + 1, lease_expires_at = NULL, error_message = :message
+WHERE dataset = :dataset AND manifest_id = :manifest_id;
+
+-- name: fail_files(dataset, manifest_id, message)!
+-- Its files failed with it, and stay in it.
+UPDATE lake.file_processing_status
+SET status = 'FAILED', retry_count = retry_count + 1, error_message = :message, processed_at = clock_timestamp()
+WHERE dataset = :dataset AND manifest_id = :manifest_id AND status = 'PROCESSING';
+
+-- ---------------------------------------------------------------- outputs
+
+-- name: intend_outputs(dataset, manifest_id, attempt, paths, rows, bytes)!
+-- Record curated files before they are published; a committed one stays so until the next commit.
+INSERT INTO lake.outputs AS o (dataset, manifest_id, attempt, path, rows, bytes)
+SELECT :dataset, :manifest_id, :attempt, * FROM unnest(:paths::text[], :rows::bigint[], :bytes::bigint[])
+ON CONFLICT (dataset, path) DO UPDATE SET attempt = excluded.attempt WHERE o.manifest_id = excluded.manifest_id;
+
+-- name: retire_outputs(dataset, manifest_id)!
+-- What an earlier commit listed counts no more, unless the next statement lists it again.
+UPDATE lake.outputs SET committed = false WHERE dataset = :dataset AND manifest_id = :manifest_id AND committed;
+
+-- name: commit_outputs(dataset, manifest_id, attempt, paths, rows, bytes)!
+-- The curated files that hold the manifest's rows.
+INSERT INTO lake.outputs AS o (dataset, manifest_id, attempt, path, rows, bytes, committed)
+SELECT :dataset, :manifest_id, :attempt, u.*, true
+FROM unnest(:paths::text[], :rows::bigint[], :bytes::bigint[]) AS u
+ON CONFLICT (dataset, path) DO UPDATE
+SET attempt = excluded.attempt, rows = excluded.rows, bytes = excluded.bytes, committed = true
+WHERE o.manifest_id = excluded.manifest_id;
+
+-- name: manifest_leftovers(dataset, manifest_id)
+-- Paths of a manifest that may be in the store and that no commit lists.
+SELECT path FROM lake.outputs
+WHERE dataset = :dataset AND manifest_id = :manifest_id AND NOT committed ORDER BY path;
+
+-- name: leftover_outputs(dataset)
+-- The same of every manifest that no one is working on.
+SELECT o.path FROM lake.outputs o JOIN lake.manifests m USING (dataset, manifest_id)
+WHERE o.dataset = :dataset AND NOT o.committed AND m.state <> 'RUNNING' ORDER BY o.path;
+
+-- name: forget_outputs(dataset, paths)!
+-- Those paths were deleted from the store.
+DELETE FROM lake.outputs WHERE dataset = :dataset AND path = ANY (:paths::text[]) AND NOT committed;
+
+-- name: committed_outputs(dataset)
+-- record_class: OutputFile
+-- The curated files of a dataset.
+SELECT path, rows, bytes FROM lake.outputs WHERE dataset = :dataset AND committed ORDER BY path;
+
+-- ---------------------------------------------------------------- archive
+
+-- name: files_to_archive(dataset, manifest_id)
+-- record_class: ArchivableFile
+-- Raw files whose fate is committed and that still lie where they landed, or in quarantine though they succeeded;
+-- not those whose key holds a newer version by now.
+SELECT f.id, f.s3_key AS key, f.etag, f.size, f.status, coalesce(f.archived_key, f.s3_key) AS location
+FROM lake.file_processing_status f
+WHERE f.dataset = :dataset AND (:manifest_id::text IS NULL OR f.manifest_id = :manifest_id)
+    AND (
+        f.status IN ('SUCCEEDED', 'QUARANTINED') AND f.archived_key IS NULL
+        OR f.status = 'SUCCEEDED' AND starts_with(f.archived_key, 'quarantine/')
+    )
+    AND NOT EXISTS (
+        SELECT FROM lake.file_processing_status newer
+        WHERE newer.dataset = f.dataset AND newer.s3_key = f.s3_key AND newer.id > f.id
+    )
+ORDER BY f.s3_key;
+
+-- name: record_archived(dataset, ids, keys)!
+-- Where raw files lie now.
+UPDATE lake.file_processing_status f SET archived_key = a.archived_key
+FROM unnest(:ids::bigint[], :keys::text[]) AS a (id, archived_key)
+WHERE f.id = a.id AND f.dataset = :dataset;
+
+-- ---------------------------------------------------------------- requeue
+
+-- name: create_requeued#
+-- Where the files to do again are collected.
+CREATE TEMP TABLE requeued (id bigint, manifest_id text COLLATE "C") ON COMMIT DROP;
+
+-- name: select_requeued(dataset, key, status, manifest_id)!
+-- The files meant, with the manifest that must be replayed for them: a quarantined file has no rows to replace.
+INSERT INTO requeued
+SELECT id, CASE WHEN status <> 'QUARANTINED' THEN manifest_id END
+FROM lake.file_processing_status
+WHERE dataset = :dataset AND status <> 'SUPERSEDED'
+    AND (:key::text IS NULL OR s3_key = :key)
+    AND (:status::text IS NULL OR status = :status)
+    AND (:manifest_id::text IS NULL OR manifest_id = :manifest_id);
+
+-- name: running_of_requeued(dataset)$
+-- A manifest of them that someone is working on.
+SELECT manifest_id FROM lake.manifests
+WHERE dataset = :dataset AND manifest_id IN (SELECT manifest_id FROM requeued) AND state = 'RUNNING'
+ORDER BY manifest_id LIMIT 1;
+
+-- name: replan_requeued(dataset)!
+-- Their manifests are planned again; attempts go on counting, failures start over.
+UPDATE lake.manifests
+SET state = 'PLANNED', failures = 0, worker = NULL, lease_expires_at = NULL, error_message = NULL, planned_at = now()
+WHERE dataset = :dataset AND manifest_id IN (SELECT manifest_id FROM requeued);
+
+-- name: requeue_members(dataset)!
+-- Every file of those manifests waits for the replay; claimed ones do so already.
+UPDATE lake.file_processing_status
+SET status = 'PENDING', retry_count = 0, error_class = NULL, error_message = NULL
+WHERE dataset = :dataset AND manifest_id IN (SELECT manifest_id FROM requeued)
+    AND status IN ('SUCCEEDED', 'FAILED');
+
+-- name: requeue_loose(dataset)!
+-- Files that have no rows in the lake are claimable again.
+UPDATE lake.file_processing_status
+SET status = 'PENDING', manifest_id = NULL, retry_count = 0, error_class = NULL, error_message = NULL, rows_read = NULL,
+    rows_written = NULL, rows_rescued = NULL, rows_quarantined = NULL, processed_at = NULL
+WHERE dataset = :dataset AND id IN (SELECT id FROM requeued WHERE manifest_id IS NULL)
+    AND status IN ('QUARANTINED', 'FAILED');
+
+-- ---------------------------------------------------------------- reading
+
+-- name: status()
+-- Files by dataset and status.
+SELECT dataset, status, count(*) AS files FROM lake.file_processing_status GROUP BY dataset, status;
+
+-- name: backlog_summary(dataset)^
+-- record_class: BacklogSummary
+-- How much of a dataset is not yet converted, and since when.
+SELECT count(*) AS files, coalesce(sum(size), 0)::bigint AS bytes, min(discovered_at) AS oldest
+FROM lake.file_processing_status WHERE dataset = :dataset AND status IN ('PENDING', 'PROCESSING');
+
+-- name: files(dataset, status, key)
+-- The rows of raw files, by key and version.
+SELECT id, dataset, s3_key, etag, size, last_modified, landing_group, status, manifest_id, glue_job_run_id, retry_count,
+    error_class, error_message, discovered_at, claimed_at, processed_at, rows_read, rows_written, rows_rescued,
+    rows_quarantined, archived_key
+FROM lake.file_processing_status
+WHERE dataset = :dataset AND (:status::text IS NULL OR status = :status) AND (:key::text IS NULL OR s3_key = :key)
+ORDER BY s3_key, id;
+
+-- name: manifests(dataset, manifest_id)
+-- record_class: ManifestRow
+-- The rows of manifests, in the order they were planned.
+SELECT dataset, manifest_id, landing_group, state, attempt, failures, files, bytes, worker, lease_expires_at,
+    engine_run_id, schema_version, error_message, planned_at, started_at, committed_at, metrics
+FROM lake.manifests
+WHERE dataset = :dataset AND (:manifest_id::text IS NULL OR manifest_id = :manifest_id)
+ORDER BY planned_at, slug, sequence;
+
+-- name: latest_manifests(dataset, most)
+-- record_class: ManifestSummary
+-- The manifests that changed last, the newest first.
+SELECT manifest_id, state, attempt, files, coalesce((
+    SELECT sum(o.rows) FROM lake.outputs o
+    WHERE o.dataset = m.dataset AND o.manifest_id = m.manifest_id AND o.committed
+), 0)::bigint AS rows, greatest(planned_at, started_at, committed_at) AS changed_at, error_message
+FROM lake.manifests m
+WHERE dataset = :dataset
+ORDER BY changed_at DESC, slug DESC, sequence DESC LIMIT :most;
+
+-- name: manifests_in_state(dataset, state)
+-- record_class: ManifestRow
+-- The rows of the manifests in one state, in the order they were planned.
+SELECT dataset, manifest_id, landing_group, state, attempt, failures, files, bytes, worker, lease_expires_at,
+    engine_run_id, schema_version, error_message, planned_at, started_at, committed_at, metrics
+FROM lake.manifests WHERE dataset = :dataset AND state = :state ORDER BY planned_at, slug, sequence;
+
+-- ---------------------------------------------------------------- schemas
+
+-- name: add_schema_version(dataset, expected_version, columns, changes, manifest_id)!
+-- The next version, if the expected one is still the newest.
+INSERT INTO lake.schema_versions (dataset, version, columns, changes, manifest_id)
+SELECT :dataset, :expected_version::int + 1, :columns, :changes, :manifest_id
+WHERE :expected_version::int = (
+    SELECT coalesce(max(version), 0) FROM lake.schema_versions WHERE dataset = :dataset
+)
+ON CONFLICT DO NOTHING;
+
+-- name: schema(dataset)^
+-- record_class: SchemaVersion
+-- The newest version.
+SELECT dataset, version, columns, changes, manifest_id, created_at
+FROM lake.schema_versions WHERE dataset = :dataset ORDER BY version DESC LIMIT 1;
+
+-- name: schema_history(dataset)
+-- record_class: SchemaVersion
+-- Every version, oldest first.
+SELECT dataset, version, columns, changes, manifest_id, created_at
+FROM lake.schema_versions WHERE dataset = :dataset ORDER BY version;

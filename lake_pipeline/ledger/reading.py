@@ -1,0 +1,72 @@
+"""Asking the ledger."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from psycopg.rows import class_row
+
+from lake_pipeline.errors import LedgerError
+from lake_pipeline.ledger.connection import LedgerConnection
+from lake_pipeline.ledger.models import (
+    FILE_STATUSES,
+    BacklogSummary,
+    FileRow,
+    FileStatus,
+    ManifestRow,
+    SchemaVersion,
+)
+
+
+class ReadingLedger(LedgerConnection):
+    """What has become of everything."""
+
+    def status(self) -> dict[str, dict[FileStatus, int]]:
+        """Files by dataset and status; every status is there, in the order of a file's life."""
+        counts: dict[str, dict[FileStatus, int]] = {}
+        with self._transaction() as connection:
+            for dataset, status, files in self._queries.status(connection):
+                counts.setdefault(dataset, dict.fromkeys(FILE_STATUSES, 0))[status] = files
+        return dict(sorted(counts.items()))
+
+    def backlog_summary(self, dataset: str) -> BacklogSummary:
+        """How much is not yet converted, and since when."""
+        with self._transaction() as connection:
+            summary: BacklogSummary = self._queries.backlog_summary(connection, dataset=dataset)
+            return summary
+
+    def files(self, dataset: str, *, status: FileStatus | None = None, key: str | None = None) -> Iterator[FileRow]:
+        """Rows of raw files by key and version, streamed."""
+        parameters = {"dataset": dataset, "status": status, "key": key}
+        with self._transaction() as connection, connection.cursor("files", row_factory=class_row(FileRow)) as cursor:
+            cursor.itersize = 2000
+            cursor.execute(self._queries.files.sql, parameters)
+            yield from cursor
+
+    def manifest(self, dataset: str, manifest_id: str) -> ManifestRow:
+        """One manifest.
+
+        Raises:
+            LedgerError: there is none of that id.
+        """
+        with self._transaction() as connection:
+            for row in self._queries.manifests(connection, dataset=dataset, manifest_id=manifest_id):
+                found: ManifestRow = row
+                return found
+        raise LedgerError(f"{dataset} has no manifest {manifest_id}")
+
+    def manifests(self, dataset: str) -> list[ManifestRow]:
+        """Every manifest of a dataset, in the order they were planned."""
+        with self._transaction() as connection:
+            return list(self._queries.manifests(connection, dataset=dataset, manifest_id=None))
+
+    def schema(self, dataset: str) -> SchemaVersion | None:
+        """The newest version of a dataset's schema."""
+        with self._transaction() as connection:
+            newest: SchemaVersion | None = self._queries.schema(connection, dataset=dataset)
+            return newest
+
+    def schema_history(self, dataset: str) -> list[SchemaVersion]:
+        """Every version of a dataset's schema, oldest first."""
+        with self._transaction() as connection:
+            return list(self._queries.schema_history(connection, dataset=dataset))

@@ -1,0 +1,32 @@
+"""The pass that keeps a dataset moving: finish what was interrupted, then say which manifests are to be run."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+from lake_pipeline.dataset import Dataset
+from lake_pipeline.lake import Lake
+from lake_pipeline.ledger.models import DueManifest
+from lake_pipeline.planning import BACKOFF, plan
+from lake_pipeline.publishing import archive, clean
+
+
+def finish_interrupted(lake: Lake, dataset: Dataset) -> int:
+    """Return what dead workers held, delete outputs that no commit lists, and archive what is committed.
+
+    May be repeated, and run beside others; the number of raw files archived.
+    """
+    lake.ledger.reap(dataset.name)
+    clean(dataset.name, lake.ledger.leftover_outputs(dataset.name), lake.store, lake.ledger)
+    return archive(dataset, lake.store, lake.ledger)
+
+
+def due_work(
+    lake: Lake, dataset: Dataset, *, flush: bool, limit: int, backoff: timedelta = BACKOFF
+) -> list[DueManifest]:
+    """Plan pending files and return the manifests to begin, oldest first, `limit` at most.
+
+    `flush` plans what is there without waiting for more files.
+    """
+    plan(dataset, lake.ledger, lake.store, now=datetime.now(UTC), flush=flush, max_manifests=limit, backoff=backoff)
+    return lake.ledger.due_manifests(dataset.name, limit, dataset.batch.max_retries)

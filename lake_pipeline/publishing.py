@@ -1,0 +1,126 @@
+"""Publish, commit, clean, archive: each step may be repeated, and a process killed between two loses nothing."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
+
+from lake_pipeline.dataset import Dataset
+from lake_pipeline.engines.task import DATA, Task
+from lake_pipeline.errors import ConservationError, ObjectMissing
+from lake_pipeline.kernel.convert import RECORDS
+from lake_pipeline.kernel.results import FileResult, Results
+from lake_pipeline.ledger.ledger import Ledger
+from lake_pipeline.ledger.models import ArchivableFile, FileOutcome, OutputFile, SchemaChange
+from lake_pipeline.store import Store
+
+# Copies and moves at once: enough to hide S3's latency, few enough not to be slowed down by it.
+_CONCURRENCY = 32
+
+
+def quarantined_records_key(dataset: str, manifest_id: str) -> str:
+    return f"quarantine/{dataset}/records/{manifest_id}.ndjson"
+
+
+def check_conservation(results: Results) -> None:
+    """Every file's rows must be written or quarantined, and the staged files must hold just those.
+
+    Raises:
+        ConservationError: they do not; nothing may be published.
+    """
+    for file in results.files:
+        if file.rows_read != file.rows_written + file.rows_quarantined:
+            raise ConservationError(
+                f"{file.key}: {file.rows_read:,} read, {file.rows_written:,} written,"
+                f" {file.rows_quarantined:,} quarantined"
+            )
+    if (expected := sum(file.rows_written for file in results.files)) != results.rows_written:
+        raise ConservationError(f"the files' rows are {expected:,}, and the staged files hold {results.rows_written:,}")
+
+
+def publish(task: Task, results: Results, store: Store, ledger: Ledger) -> None:
+    """Make a converted manifest the table's: record the outputs, copy them to their names, commit, delete leftovers.
+
+    Raises:
+        ConservationError: rows are missing or doubled.
+        LeaseLost: another attempt has taken over.
+        SchemaRaced: another manifest changed the schema meanwhile; convert again.
+    """
+    check_conservation(results)
+    dataset, manifest_id = task.dataset, task.manifest_id
+    outputs = [OutputFile(dataset.output.prefix + file.path, file.rows, file.bytes) for file in results.outputs]
+    ledger.intend_outputs(dataset.name, manifest_id, task.attempt, outputs)
+    staged = [task.staging + DATA + file.path for file in results.outputs]
+    with ThreadPoolExecutor(_CONCURRENCY) as pool:
+        list(pool.map(store.publish, staged, [output.path for output in outputs]))
+    records = quarantined_records_key(dataset.name, manifest_id)
+    if results.quarantined_records:
+        store.publish(task.staging + RECORDS, records)
+    leftovers = ledger.commit_manifest(
+        dataset.name,
+        manifest_id,
+        task.attempt,
+        files=[_outcome(file) for file in results.files],
+        outputs=outputs,
+        schema=_schema_change(results),
+        schema_version=results.schema.version or None,
+        metrics={"bytes_read": results.bytes_read, "seconds": results.seconds},
+    )
+    if not results.quarantined_records:
+        store.delete([records])
+    clean(dataset.name, leftovers, store, ledger)
+    store.delete_prefix(task.staging)
+
+
+def clean(dataset: str, leftovers: list[str], store: Store, ledger: Ledger) -> None:
+    """Delete what earlier attempts left under final names and the commit does not list."""
+    store.delete(leftovers)
+    ledger.forget_outputs(dataset, leftovers)
+
+
+def archive(dataset: Dataset, store: Store, ledger: Ledger, manifest_id: str | None = None) -> int:
+    """Move raw files whose fate is committed, of one manifest or of all, out of the source prefix; the number moved."""
+    if dataset.archive.action != "move":
+        return 0
+
+    def move(file: ArchivableFile) -> tuple[int, str] | None:
+        target = _archive_key(dataset, file, store)
+        try:
+            now = store.head(file.location)
+        except ObjectMissing:
+            # Moved by a process that was killed before it said so, or gone: only a copy of this version counts.
+            return (file.id, target) if store.exists(target) and store.is_copy(target, file.size, file.etag) else None
+        if file.location == file.key and now.etag != file.etag:
+            return None  # a newer version has landed under the key, and is not ours to move
+        store.move(file.location, target)
+        return file.id, target
+
+    with ThreadPoolExecutor(_CONCURRENCY) as pool:
+        moved = [outcome for outcome in pool.map(move, ledger.files_to_archive(dataset.name, manifest_id)) if outcome]
+    ledger.record_archived(dataset.name, moved)
+    return len(moved)
+
+
+def _archive_key(dataset: Dataset, file: ArchivableFile, store: Store) -> str:
+    relative = file.key.removeprefix(dataset.source.prefix)
+    if file.status == "QUARANTINED":
+        target = f"quarantine/{dataset.name}/files/{relative}"
+    else:
+        target = f"{dataset.archive.prefix}{relative}"
+    versioned = f"{target}~{file.etag}"
+    # An older version of the same key may be there already, and must stay.
+    if store.exists(versioned) or (store.exists(target) and store.exists(file.location)):
+        return versioned
+    return target
+
+
+def _outcome(file: FileResult) -> FileOutcome:
+    fields = asdict(file)
+    del fields["key"]
+    return FileOutcome(**fields)
+
+
+def _schema_change(results: Results) -> SchemaChange | None:
+    if not results.changes:
+        return None
+    return SchemaChange(results.base_version, results.schema.to_json()["columns"], list(results.changes))

@@ -1,0 +1,222 @@
+"""Sample files for the bundled datasets, good ones and bad, each with what should become of it."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import random
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import date, timedelta
+from itertools import count
+from pathlib import Path
+from typing import Any, Literal
+
+import pyarrow as pa
+
+from lake_pipeline.errors import UnknownDataset
+from lake_pipeline.store import Store
+
+Record = dict[str, Any]
+
+_MODES = ("bike", "bus", "car", "train", "walk")
+_NAMES = ("Ada", "Björn", "Chloé", "Dũng", "Ewa", "Farid", "Grace", "Hana", "İpek", "Jürgen", "小林")
+_TAGS = ("commuter", "student", "visitor", "beta", "night owl", "50% off")
+_STOPS = ("Airport", "Central", "Harbour", "Market Square", "Old Town", "University")
+_NOTES = ("late by 5 min", 'said "never again"', "C:\\maps\\old", "line one\nline two", "größer & schöner", "🚲")
+_PNG = b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR\x00\x00\x00\x01\x00\x00\x00\x01\x08\x06\x00\x00\x00\x1f\x15\xc4\x89"
+
+
+@dataclass(frozen=True)
+class SampleFile:
+    """One sample in the store, and how the ledger should describe it in the end."""
+
+    key: str
+    size: int
+    about: str
+    status: Literal["SUCCEEDED", "QUARANTINED"]
+    rows_written: int = 0
+    rows_quarantined: int = 0
+    rows_rescued: int = 0
+
+
+@dataclass(frozen=True)
+class _Sample:
+    """A sample before it is stored; `rows` are written, `aside` quarantined; no rows is a file quarantined whole."""
+
+    key: str
+    data: bytes
+    about: str
+    rows: int = 0
+    aside: int = 0
+    rescued: int = 0
+
+
+def generate(dataset: str, store: Store, seed: int = 0, scale: float = 1.0) -> list[SampleFile]:
+    """Put a bundled dataset's samples into the store; the same seed and scale give the same bytes.
+
+    Raises:
+        UnknownDataset: there are no samples for a dataset of this name.
+    """
+    if dataset not in SAMPLES:
+        raise UnknownDataset(f"{dataset}; there are samples for {', '.join(sorted(SAMPLES))}")
+    return [
+        SampleFile(
+            sample.key,
+            store.put(sample.key, sample.data).size,
+            sample.about,
+            "SUCCEEDED" if sample.rows else "QUARANTINED",
+            sample.rows,
+            sample.aside,
+            sample.rescued,
+        )
+        for sample in SAMPLES[dataset](random.Random(f"{dataset} {seed}"), scale)
+    ]
+
+
+def write_ndjson(directory: Path, *, total_bytes: int, files: int, seed: int = 0) -> list[Path]:
+    """Write event records, one a line, over 14 days and 5 modes; each file passes its share of the bytes by one record.
+
+    Ids are unique; the rest of a record comes from a pool, so that a gigabyte takes seconds.
+    """
+    rng = random.Random(f"bulk {seed}")
+    days = [date(2026, 2, 9) + timedelta(days=n) for n in range(14)]
+    # The id is the first key, so what follows it can be rendered once.
+    pool = [_line(_event(rng, 0, rng.choice(days))).removeprefix(b'{"id":0') for _ in range(2**14)]
+    directory.mkdir(parents=True, exist_ok=True)
+    ids = count(1)
+    paths = [directory / f"part-{number:04}.ndjson" for number in range(files)]
+    for path in paths:
+        with path.open("wb", buffering=2**20) as file:
+            left = total_bytes // files
+            while left > 0:
+                line = b'{"id":%d%b' % (next(ids), pool[rng.getrandbits(14)])
+                left -= file.write(line)
+    return paths
+
+
+def _events(rng: random.Random, scale: float) -> Iterator[_Sample]:
+    ids = count(1)
+    rows = max(10, round(1200 * scale))
+    months = [date(2025, month, day) for month in (11, 12) for day in (1, 15, 28)]
+
+    def events(n: int, days: list[date]) -> list[Record]:
+        return [_event(rng, next(ids), rng.choice(days)) for _ in range(n)]
+
+    history = "raw-json-data/all_historical_files"
+    yield _Sample(f"{history}/2025-a.json", _array(events(rows, months)), "a JSON array", rows)
+    yield _Sample(f"{history}/2025-b.json", _lines(events(rows, months)), "one record a line", rows)
+    document = json.dumps(events(1, months)[0], indent=2, ensure_ascii=False).encode()
+    yield _Sample(f"{history}/2025-c.json", document, "one pretty-printed document", 1)
+    zipped = _gzip(_lines(events(rows, months)))
+    yield _Sample(f"{history}/2025-d.json.gz", zipped, "one record a line, gzip", rows)
+    zstandard: bytes = pa.compress(_array(events(rows, months)), codec="zstd", asbytes=True)
+    yield _Sample(f"{history}/2025-e.json.zst", zstandard, "a JSON array, zstd", rows)
+    yield _Sample(f"{history}/broken-empty.json", b"", "an empty file")
+    yield _Sample(f"{history}/broken-picture.json", _PNG, "a PNG named .json")
+    yield _Sample(f"{history}/broken-upload.json.gz", zipped[: len(zipped) // 2], "a gzip that ends early")
+
+    week7 = [date(2026, 2, 9) + timedelta(days=n) for n in range(7)]
+    yield _Sample("raw-json-data/2026/week07/drop-1.json", _lines(events(rows, week7)), "one record a line", rows)
+    lines = _lines(events(rows, week7)).splitlines(keepends=True)
+    lines.insert(rows // 2, b"ERROR 503: upstream timed out\n")
+    yield _Sample("raw-json-data/2026/week07/drop-2.json", b"".join(lines), "a line that is not JSON", rows, aside=1)
+    cut = b"[" + b"".join(_line(event).rstrip() + b"," for event in events(20, week7))
+    yield _Sample("raw-json-data/2026/week07/drop-3.json", cut, "an array cut off after a comma")
+
+    week8 = [date(2026, 2, 16) + timedelta(days=n) for n in range(7)]
+    evolved = [event | {"weather": _weather(rng)} for event in events(rows, week8)]
+    yield _Sample("raw-json-data/2026/week08/drop-1.json", _lines(evolved), "a new key, weather", rows)
+    misfits = events(rows, week8)
+    for event in misfits[2:5]:
+        event["distance"] = "about two miles"
+    misfits[7]["ts"] = "yesterday"
+    about = "values that do not fit: three distances, one ts"
+    yield _Sample("raw-json-data/2026/week08/drop-2.json", _array(misfits), about, rows, rescued=4)
+
+
+def _sensor_readings(rng: random.Random, scale: float) -> Iterator[_Sample]:
+    rows = max(10, round(400 * scale))
+    folder = "landing/sensor-readings"
+    for day in (date(2026, 1, 31), date(2026, 2, 1)):
+        north, south = ([_reading(rng, sensor, day, n) for n in range(rows)] for sensor in ("north", "south"))
+        yield _Sample(f"{folder}/{day}/north.ndjson", _lines(north), "one record a line", rows)
+        yield _Sample(f"{folder}/{day}/south.ndjson.gz", _gzip(_lines(south)), "one record a line, gzip", rows)
+    lines = _lines([_reading(rng, "harbour", day, n) for n in range(rows)]).splitlines(keepends=True)
+    lines.insert(rows // 2, b'{"sensor_id":"harbour","measured_at":\n')
+    yield _Sample(f"{folder}/{day}/harbour.ndjson", b"".join(lines), "a line that ends early", rows, aside=1)
+
+
+# One more bundled dataset is one more entry here.
+SAMPLES: dict[str, Callable[[random.Random, float], Iterator[_Sample]]] = {
+    "events": _events,
+    "sensor_readings": _sensor_readings,
+}
+
+
+def _event(rng: random.Random, id_: int, day: date) -> Record:
+    lat, lon = round(rng.uniform(48.1, 48.3), 6), round(rng.uniform(16.2, 16.5), 6)
+    seconds = rng.randrange(86400)
+    return {
+        "id": id_,
+        "DATE": day.isoformat(),
+        "ts": f"{day}T{seconds // 3600:02}:{seconds // 60 % 60:02}:{seconds % 60:02}Z",
+        "MODE": rng.choice(_MODES),
+        "user": {
+            "id": rng.randrange(1, 5000),
+            "name": rng.choice(_NAMES),
+            "geo": {"lat": lat, "lon": lon},
+            "tags": rng.sample(_TAGS, rng.randrange(4)),
+        },
+        "distance": rng.choice((rng.randrange(1, 40), round(rng.uniform(0.1, 40), 3))),
+        "legs": [
+            {"from": rng.choice(_STOPS), "to": rng.choice(_STOPS), "minutes": rng.randrange(1, 90)}
+            for _ in range(rng.randrange(4))
+        ],
+        "note": rng.choice((None, None, *_NOTES)),
+        "active": rng.random() < 0.8,
+        "payload": _payload(rng),
+    }
+
+
+def _payload(rng: random.Random) -> Record:
+    """A free-form object: other keys, and other types under them, in each record."""
+    return rng.choice(
+        (
+            {},
+            {"app": f"{rng.randrange(1, 9)}.{rng.randrange(30)}", "os": rng.choice(("android", "ios"))},
+            {f"exp-{rng.randrange(1000)}": rng.choice((True, "control", rng.randrange(5)))},
+            {"errors": [{"code": rng.randrange(400, 600), "retry": None}]},
+        )
+    )
+
+
+def _weather(rng: random.Random) -> Record:
+    return {"sky": rng.choice(("clear", "clouds", "rain", "snow")), "celsius": round(rng.uniform(-10, 15), 1)}
+
+
+def _reading(rng: random.Random, sensor: str, day: date, number: int) -> Record:
+    temperature = round(rng.uniform(-8, 12), 1)
+    return {
+        "sensor_id": sensor,
+        "measured_at": f"{day}T{number // 60 % 24:02}:{number % 60:02}:00Z",
+        "temperature": int(temperature) if number % 5 == 0 else temperature,
+        "humidity": rng.randrange(30, 100),
+        "battery": {"volts": round(rng.uniform(3.1, 4.2), 2), "low": rng.random() < 0.05},
+    }
+
+
+def _line(record: Record) -> bytes:
+    return json.dumps(record, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
+
+
+def _lines(records: list[Record]) -> bytes:
+    return b"".join(map(_line, records))
+
+
+def _array(records: list[Record]) -> bytes:
+    return json.dumps(records, ensure_ascii=False).encode()
+
+
+def _gzip(data: bytes) -> bytes:
+    return gzip.compress(data, mtime=0)  # without the time, the same data is the same bytes

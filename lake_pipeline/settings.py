@@ -1,0 +1,74 @@
+"""The only reader of the environment."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+from urllib.parse import urlsplit
+
+from pydantic import Field, PositiveInt, ValidationError, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from lake_pipeline.errors import SettingsError
+
+BUNDLED_DATASETS = Path(__file__).parent / "datasets"
+
+
+class Settings(BaseSettings):
+    """Where the lake is and what runs it; each field is the variable `LAKE_<FIELD>`."""
+
+    model_config = SettingsConfigDict(env_prefix="LAKE_", env_ignore_empty=True, frozen=True)
+
+    home: Path = Field(Path(".lake"), description="all that the embedded default keeps")
+    store: str | None = Field(None, description="root of the lake: a directory or s3://bucket[/prefix]")
+    database_url: str | None = Field(None, description="Postgres for the ledger and for Dagster")
+    datasets: Path = Field(BUNDLED_DATASETS, description="a directory of dataset declarations")
+    dagster_home: Path | None = Field(
+        None, validation_alias="DAGSTER_HOME", description="Dagster's folder; default: below LAKE_HOME"
+    )
+    engine: Literal["local", "spark", "glue"] = Field("local", description="where the kernel runs")
+    threads: PositiveInt | None = Field(None, description="threads of one conversion; default: every core")
+    memory: str = Field("2GiB", description="memory that one conversion may use in DuckDB")
+
+    @field_validator("store")
+    @classmethod
+    def _store_can_be_opened(cls, value: str | None) -> str | None:
+        url = urlsplit(value or "")
+        if "://" in (value or "") and not (url.scheme == "s3" and url.netloc):
+            raise ValueError("the store is a directory or s3://bucket[/prefix]")
+        return value
+
+    @property
+    def home_dir(self) -> Path:
+        """`LAKE_HOME` as an absolute path."""
+        return self.home.expanduser().absolute()
+
+    @property
+    def store_url(self) -> str:
+        """The store's root: an absolute directory, or an `s3://` URL without a trailing slash."""
+        if self.store is None:
+            return str(self.home_dir / "store")
+        if urlsplit(self.store).scheme == "s3":
+            return self.store.rstrip("/")
+        return str(Path(self.store).expanduser().absolute())
+
+    @property
+    def catalog_path(self) -> Path:
+        """The embedded DuckDB catalogue."""
+        return self.home_dir / "catalog.duckdb"
+
+
+def load_settings() -> Settings:
+    """Settings of this process's environment.
+
+    Raises:
+        SettingsError: a variable has a value that cannot be used; the message names it.
+    """
+    try:
+        return Settings()
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(str(part) for part in first["loc"])
+        raise SettingsError(
+            f"LAKE_{field.upper()}={first.get('input')!r}: {first['msg'].removeprefix('Value error, ')}"
+        ) from error
