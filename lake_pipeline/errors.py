@@ -74,3 +74,7 @@ class RunFailed(LakeError):
 
 class DemoFailed(LakeError):
     """The demo did not end as its samples say."""
+
+
+class DevFailed(LakeError):
+    """The Dagster UI and daemon do not run."""

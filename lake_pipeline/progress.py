@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
+from lake_pipeline.catalog.duckdb import refresh_if_stale
 from lake_pipeline.dataset import Dataset
+from lake_pipeline.engines.task import STAGING
 from lake_pipeline.lake import Lake
 from lake_pipeline.ledger.models import DueManifest
 from lake_pipeline.planning import BACKOFF, plan
@@ -12,13 +14,27 @@ from lake_pipeline.publishing import archive, clean
 
 
 def finish_interrupted(lake: Lake, dataset: Dataset) -> int:
-    """Return what dead workers held, delete outputs that no commit lists, and archive what is committed.
+    """Return what dead workers held, delete what no commit lists, show readers and archive what is committed.
 
     May be repeated, and run beside others; the number of raw files archived.
     """
     lake.ledger.reap(dataset.name)
     clean(dataset.name, lake.ledger.leftover_outputs(dataset.name), lake.store, lake.ledger)
+    _clear_staging(lake, dataset.name)
+    refresh_if_stale(lake, dataset)
     return archive(dataset, lake.store, lake.ledger)
+
+
+def _clear_staging(lake: Lake, dataset: str) -> None:
+    """Delete what attempts that are over have staged; numbers of attempts only rise, so a new one is never hit."""
+    folder = f"{STAGING}{dataset}/"
+    attempts = {
+        tuple(item.key.removeprefix(folder).split("/")[:2]) for page in lake.store.list(folder) for item in page
+    }
+    for manifest_id, attempt in sorted(attempts):
+        row = lake.ledger.manifest(dataset, manifest_id)
+        if int(attempt) < row.attempt or row.state != "RUNNING":
+            lake.store.delete_prefix(f"{folder}{manifest_id}/{attempt}/")
 
 
 def due_work(

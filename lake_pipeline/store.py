@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
@@ -183,6 +184,10 @@ class Store:
             raise self._translate(error, batch[0]) from error
 
     def delete_prefix(self, prefix: str) -> None:
+        """Delete every object under a prefix, which names a whole folder."""
+        if self.root is not None:
+            shutil.rmtree(self.root / prefix, ignore_errors=True)
+            return
         for page in self.list(prefix):
             self.delete(item.key for item in page)
 

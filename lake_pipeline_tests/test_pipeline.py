@@ -28,7 +28,9 @@ def test_files_become_rows_in_hive_partitions_and_move_to_the_archive(lake: Lake
 
     assert run(lake) == 2
 
-    assert rows(lake, "select id, date, mode, user_geo_lat, year, month, day, _source_file from events order by id") == [
+    assert rows(
+        lake, "select id, date, mode, user_geo_lat, year, month, day, _source_file from events order by id"
+    ) == [
         ("e1", "2026-02-03", "bike", 1.5, 2026, 2, 3, "raw/old/a.json"),
         ("e2", "2026-02-04", "car", None, 2026, 2, 4, "raw/old/a.json"),
         ("e3", "2026-02-03", "bike", None, 2026, 2, 3, "raw/2026/week07/b.json"),

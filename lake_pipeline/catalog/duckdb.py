@@ -32,6 +32,7 @@ def refresh(lake: Lake, dataset: Dataset) -> int:
         tempfile.TemporaryDirectory(dir=path.parent, prefix=".catalog-") as folder,
     ):
         # Inside the lock, so that the last to write has seen the newest commit.
+        mark = lake.ledger.commit_mark(dataset.name)
         outputs = lake.ledger.committed_outputs(dataset.name)
         schema = lake.schema(dataset.name)
         if schema.version:
@@ -40,8 +41,24 @@ def refresh(lake: Lake, dataset: Dataset) -> int:
                 shutil.copyfile(path, fresh)
             with duckdb.connect(str(fresh)) as connection:
                 connection.execute(view_sql(dataset, schema, [lake.store.uri(output.path) for output in outputs]))
+                connection.execute(f"COMMENT ON VIEW {identifier(dataset.name)} IS {literal(mark)}")
             fresh.replace(path)
     return sum(output.rows for output in outputs)
+
+
+def refresh_if_stale(lake: Lake, dataset: Dataset) -> None:
+    """Refresh where a process was killed between a commit and the table that shows it."""
+    if _mark(lake.settings.catalog_path, dataset.name) != lake.ledger.commit_mark(dataset.name):
+        refresh(lake, dataset)
+
+
+def _mark(path: Path, name: str) -> str:
+    """The last commit that the dataset's view shows; empty where there is no view."""
+    if not path.exists():
+        return ""
+    with duckdb.connect(str(path), read_only=True) as connection:
+        found = connection.execute("SELECT comment FROM duckdb_views() WHERE view_name = ?", [name]).fetchone()
+    return str(found[0] or "") if found else ""
 
 
 def view_sql(dataset: Dataset, schema: Schema, files: list[str]) -> str:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 import dagster as dg
+from dagster_shared.error import SerializableErrorInfo
 
 from lake_pipeline.dataset import Dataset
 from lake_pipeline.defs.factory import lake_definitions
@@ -17,6 +18,7 @@ from lake_pipeline.defs.keys import job_name
 from lake_pipeline.defs.partitions import manifest_partitions
 from lake_pipeline.defs.sensors import attempt_tag
 from lake_pipeline.discovery.listing import Discovered, discover
+from lake_pipeline.errors import EngineError
 from lake_pipeline.lake import Lake
 from lake_pipeline.ledger.models import DueManifest
 from lake_pipeline.progress import due_work, finish_interrupted
@@ -64,7 +66,12 @@ def _run_dataset(
     job = definitions.resolve_job_def(job_name(dataset))
     partitions = manifest_partitions(dataset).name or ""
     ran = 0
+    told: set[tuple[str, int]] = set()
     while due := _next(lake, dataset, tell):
+        if again := [found for found in due if (found.manifest_id, found.next_attempt) in told]:
+            # Its run fails before it begins the attempt that the ledger would count, so it would be tried for ever.
+            raise EngineError(f"{dataset.name} {again[0].manifest_id} cannot be begun; `lake dev` shows its run's log")
+        told |= {(found.manifest_id, found.next_attempt) for found in due}
         instance.add_dynamic_partitions(partitions, [manifest.manifest_id for manifest in due])
         for manifest in due:
             tell(Progress(dataset.name, manifest=manifest))
@@ -92,10 +99,20 @@ def _run(
     level = "DEBUG" if verbose else "CRITICAL"  # the instance keeps every line either way
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", dg.PreviewWarning)
-        return job.execute_in_process(
+        result = job.execute_in_process(
             instance=instance,
             run_config={"loggers": {"console": {"config": {"log_level": level}}}},
             partition_key=manifest.manifest_id,
             tags=attempt_tag(dataset, manifest),
             raise_on_error=False,
-        ).success
+        )
+    if any(event.is_run_failure and _is_interruption(event.job_failure_data.error) for event in result.all_events):
+        raise KeyboardInterrupt  # Dagster records Ctrl-C as the run's failure, and would let us go on
+    return result.success
+
+
+def _is_interruption(error: SerializableErrorInfo | None) -> bool:
+    return error is not None and error.cls_name in (
+        dg.DagsterExecutionInterruptedError.__name__,
+        KeyboardInterrupt.__name__,
+    )

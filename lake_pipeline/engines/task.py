@@ -17,6 +17,7 @@ from lake_pipeline.manifests import read_manifest
 from lake_pipeline.schemas import Schema
 from lake_pipeline.store import Store
 
+STAGING = "_staging/"
 DATA = "data/"
 
 
@@ -46,7 +47,7 @@ class Task:
     @property
     def staging(self) -> str:
         """The prefix of everything that this attempt writes."""
-        return f"_staging/{self.declaration['name']}/{self.manifest_id}/{self.attempt}/"
+        return f"{STAGING}{self.declaration['name']}/{self.manifest_id}/{self.attempt}/"
 
     @property
     def results_key(self) -> str:

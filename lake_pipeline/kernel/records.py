@@ -182,9 +182,10 @@ def _array_at(text: bytes, path: list[str]) -> msgspec.Raw:
     shape: Any = msgspec.Raw
     for key in reversed(path):
         shape = msgspec.defstruct("Envelope", [("inner", shape)], rename={"inner": key})
-    value = _decode(text, shape, f"no array of records at {'.'.join(path)!r}")
+    outer = _decode(text, shape, f"no array of records at {'.'.join(path)!r}")
     for _ in path:
-        value = value.inner
+        outer = outer.inner
+    value: msgspec.Raw = outer
     # Of a key that comes twice msgspec takes the last, and the records under the first would be lost.
     start = _offset(text, value)
     try:

@@ -16,6 +16,11 @@ class OutputLedger(LedgerConnection):
         with self._transaction() as connection:
             return list(self._queries.committed_outputs(connection, dataset=dataset))
 
+    def commit_mark(self, dataset: str) -> str:
+        """A text that differs after every commit of the dataset; empty before the first."""
+        with self._transaction() as connection:
+            return str(self._queries.commit_mark(connection, dataset=dataset))
+
     def leftover_outputs(self, dataset: str) -> list[str]:
         """Paths that attempts which are over may have left in the store and no commit lists."""
         with self._transaction() as connection:

@@ -318,6 +318,10 @@ DELETE FROM lake.outputs WHERE dataset = :dataset AND path = ANY (:paths::text[]
 -- The curated files of a dataset.
 SELECT path, rows, bytes FROM lake.outputs WHERE dataset = :dataset AND committed ORDER BY path;
 
+-- name: commit_mark(dataset)$
+-- Differs after every commit of the dataset; empty before the first.
+SELECT coalesce(max(committed_at)::text, '') FROM lake.manifests WHERE dataset = :dataset;
+
 -- ---------------------------------------------------------------- archive
 
 -- name: files_to_archive(dataset, manifest_id)
@@ -426,13 +430,6 @@ SELECT manifest_id, state, attempt, files, coalesce((
 FROM lake.manifests m
 WHERE dataset = :dataset
 ORDER BY changed_at DESC, slug DESC, sequence DESC LIMIT :most;
-
--- name: manifests_in_state(dataset, state)
--- record_class: ManifestRow
--- The rows of the manifests in one state, in the order they were planned.
-SELECT dataset, manifest_id, landing_group, state, attempt, failures, files, bytes, worker, lease_expires_at,
-    engine_run_id, schema_version, error_message, planned_at, started_at, committed_at, metrics
-FROM lake.manifests WHERE dataset = :dataset AND state = :state ORDER BY planned_at, slug, sequence;
 
 -- ---------------------------------------------------------------- schemas
 

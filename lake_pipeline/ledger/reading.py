@@ -14,6 +14,7 @@ from lake_pipeline.ledger.models import (
     FileRow,
     FileStatus,
     ManifestRow,
+    ManifestSummary,
     SchemaVersion,
 )
 
@@ -59,6 +60,11 @@ class ReadingLedger(LedgerConnection):
         """Every manifest of a dataset, in the order they were planned."""
         with self._transaction() as connection:
             return list(self._queries.manifests(connection, dataset=dataset, manifest_id=None))
+
+    def latest_manifests(self, dataset: str, most: int) -> list[ManifestSummary]:
+        """The manifests that changed last, the newest first."""
+        with self._transaction() as connection:
+            return list(self._queries.latest_manifests(connection, dataset=dataset, most=most))
 
     def schema(self, dataset: str) -> SchemaVersion | None:
         """The newest version of a dataset's schema."""

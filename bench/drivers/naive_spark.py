@@ -1,0 +1,85 @@
+"""The PySpark job that people write: infer, flatten, partitionBy, then copy and delete raw files one by one.
+
+    python naive_spark.py RAW OUTPUT ARCHIVE REPORT [--given-schema]
+
+It is on its own: nothing of lake_pipeline is imported. `payload`, whose keys are data, is written as JSON text; left
+as the struct of a thousand fields that inference makes of it, the job takes three times as long.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+import time
+
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+SCHEMA = (
+    "id BIGINT, DATE STRING, ts STRING, MODE STRING,"
+    " user STRUCT<id: BIGINT, name: STRING, geo: STRUCT<lat: DOUBLE, lon: DOUBLE>, tags: ARRAY<STRING>>,"
+    " distance DOUBLE, legs ARRAY<STRUCT<from: STRING, to: STRING, minutes: BIGINT>>,"
+    " note STRING, active BOOLEAN, payload STRING"
+)
+
+
+def flatten(raw: DataFrame, payload_is_text: bool) -> DataFrame:
+    payload = F.col("payload") if payload_is_text else F.to_json("payload")
+    return raw.select(
+        "id",
+        F.col("DATE").alias("date"),
+        "ts",
+        F.col("MODE").alias("mode"),
+        F.col("user.id").alias("user_id"),
+        F.col("user.name").alias("user_name"),
+        F.col("user.geo.lat").alias("user_geo_lat"),
+        F.col("user.geo.lon").alias("user_geo_lon"),
+        F.col("user.tags").alias("user_tags"),
+        "distance",
+        "legs",
+        "note",
+        "active",
+        payload.alias("payload"),
+    )
+
+
+def main(raw: str, output: str, archive: str, report: str, given_schema: bool) -> None:
+    start = time.monotonic()
+    spark = (
+        SparkSession.builder.appName("events")
+        .master("local[2]")
+        .config("spark.driver.memory", "8g")
+        .config("spark.ui.enabled", "false")
+        .getOrCreate()
+    )
+    session = time.monotonic()
+    frame = spark.read.schema(SCHEMA).json(raw) if given_schema else spark.read.json(raw)
+    inferred = time.monotonic()
+    rows = flatten(frame, given_schema)
+    rows = (
+        rows.withColumn("year", F.year("date"))
+        .withColumn("month", F.month("date"))
+        .withColumn("day", F.dayofmonth("date"))
+    )
+    rows.write.mode("append").partitionBy("year", "month", "day", "mode").option("compression", "zstd").parquet(output)
+    written = time.monotonic()
+    os.makedirs(archive, exist_ok=True)
+    for name in os.listdir(raw):
+        shutil.copy(os.path.join(raw, name), os.path.join(archive, name))
+        os.remove(os.path.join(raw, name))
+    moved = time.monotonic()
+    seconds = {
+        "session": session - start,
+        "infer": inferred - session,
+        "write": written - inferred,
+        "move": moved - written,
+    }
+    with open(report, "w") as file:
+        json.dump(seconds, file)
+    spark.stop()
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:5], given_schema="--given-schema" in sys.argv)

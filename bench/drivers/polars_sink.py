@@ -1,0 +1,62 @@
+"""Polars by itself: a lazy scan of the same columns with the same types into a partitioned sink.
+
+    python polars_sink.py RAW OUTPUT ARCHIVE REPORT
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+
+import polars as pl
+
+GEO = pl.Struct({"lat": pl.Float64, "lon": pl.Float64})
+USER = pl.Struct({"id": pl.Int64, "name": pl.String, "geo": GEO, "tags": pl.List(pl.String)})
+LEGS = pl.List(pl.Struct({"from": pl.String, "to": pl.String, "minutes": pl.Int64}))
+SCHEMA = {
+    "id": pl.Int64,
+    "DATE": pl.String,
+    "ts": pl.String,
+    "MODE": pl.String,
+    "user": USER,
+    "distance": pl.Float64,
+    "legs": LEGS,
+    "note": pl.String,
+    "active": pl.Boolean,
+    "payload": pl.String,
+}
+
+
+def main(raw: str, output: str, report: str) -> None:
+    start = time.monotonic()
+    user, day = pl.col("user").struct, pl.col("DATE").str.to_date().dt
+    rows = pl.scan_ndjson(f"{raw}/*.ndjson", schema=SCHEMA, include_file_paths="_source_file").select(
+        "id",
+        pl.col("DATE").alias("date"),
+        pl.col("ts").str.to_datetime("%Y-%m-%dT%H:%M:%SZ", time_zone="UTC"),
+        pl.col("MODE").alias("mode"),
+        user.field("id").alias("user_id"),
+        user.field("name").alias("user_name"),
+        user.field("geo").struct.field("lat").alias("user_geo_lat"),
+        user.field("geo").struct.field("lon").alias("user_geo_lon"),
+        user.field("tags").alias("user_tags"),
+        "distance",
+        "legs",
+        "note",
+        "active",
+        "payload",
+        "_source_file",
+        pl.lit(None, pl.String).alias("_rescued"),
+        day.year().alias("year"),
+        day.month().alias("month"),
+        day.day().alias("day"),
+    )
+    target = pl.PartitionBy(output, key=["year", "month", "day", "mode"], include_key=False)
+    rows.sink_parquet(target, compression="zstd", compression_level=3, mkdir=True, maintain_order=False)
+    with open(report, "w") as file:
+        json.dump({"query": time.monotonic() - start}, file)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], sys.argv[2], sys.argv[4])

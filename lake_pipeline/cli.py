@@ -1,0 +1,69 @@
+"""The command line `lake`."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from types import FrameType
+from typing import Annotated, NoReturn
+
+import typer
+
+from lake_pipeline import __version__
+from lake_pipeline.commands import datasets, demo, dev, files, query, requeue, run, schema, status
+from lake_pipeline.errors import LakeError
+from lake_pipeline.reports import note
+
+app = typer.Typer(
+    name="lake",
+    help="An open auto-loader for S3 lakes: raw files in, queryable Parquet out, every file accounted for.",
+    epilog="Begin with: lake demo",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(f"lake {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def lake(
+    _: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    pass
+
+
+app.command(epilog="Example: lake demo")(demo.demo)
+app.command(epilog="Example: lake dev --port 3001")(dev.dev)
+app.command(epilog="Example: lake run events")(run.run)
+app.command(epilog="Example: lake status --json")(status.status)
+app.command(epilog="Example: lake files events --status QUARANTINED")(files.files)
+app.command(epilog='Example: lake query "select mode, count(*) from events group by 1"')(query.query)
+app.command(epilog="Example: lake requeue events --manifest 2026-week07.0001")(requeue.requeue)
+app.command(epilog="Example: lake schema events")(schema.schema)
+app.add_typer(datasets.app, name="datasets", epilog="Example: lake datasets validate my-datasets/")
+
+
+def _terminated(number: int, _: FrameType | None) -> NoReturn:
+    raise SystemExit(128 + number)
+
+
+def main() -> None:
+    """Run the command of this process's arguments; exit 1 with one line on stderr where the lake says no."""
+    # A kill then ends as an exit does: what was begun is undone, and the embedded Postgres is let go.
+    signal.signal(signal.SIGTERM, _terminated)
+    try:
+        app()
+    except LakeError as error:
+        note(f"error: {error}")
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,66 @@
+"""`lake dev`: the Dagster UI and daemon on this lake."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from contextlib import suppress
+from types import FrameType
+from typing import Annotated
+
+import typer
+
+from lake_pipeline.errors import DevFailed
+from lake_pipeline.reports import say
+from lake_pipeline.settings import load_settings
+
+
+def dev(
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on.")] = 3000,
+) -> None:
+    """Open the Dagster UI and run its daemon on this lake, until Ctrl-C.
+
+    Starts the embedded Postgres if no LAKE_DATABASE_URL is set. Files that land meanwhile are converted.
+    """
+    from lake_pipeline.defs.instance import prepare_instance  # Dagster takes seconds to import
+
+    settings = load_settings()
+    _refuse_taken(host, port)
+    prepare_instance(settings)
+    command = [sys.executable, "-m", "dagster", "dev", "-m", "lake_pipeline.definitions"]
+    say(f"Dagster UI: http://{host}:{port} (ready in some seconds; Ctrl-C ends it)")
+    sys.stdout.flush()
+    # A session of its own: Ctrl-C reaches this process alone, which then asks the child to end, once.
+    child = subprocess.Popen([*command, "--host", host, "--port", str(port)], start_new_session=True)
+    told = _pass_signals_on(child)
+    code = child.wait()
+    if not told:
+        raise DevFailed(f"dagster dev ended by itself with exit code {code}")
+
+
+def _pass_signals_on(child: subprocess.Popen[bytes]) -> list[int]:
+    """End the child when this process is told to end; the signals that came are added to the list."""
+    told: list[int] = []
+
+    def end(number: int, _: FrameType | None) -> None:
+        # Dagster is asked to end by SIGINT, whatever came; who asks twice does not want to wait.
+        with suppress(ProcessLookupError):
+            os.killpg(child.pid, signal.SIGKILL if told else signal.SIGINT)
+        told.append(number)
+
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, end)
+    return told
+
+
+def _refuse_taken(host: str, port: int) -> None:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise DevFailed(f"{host}:{port} cannot be listened on ({error.strerror}); choose another --port") from error

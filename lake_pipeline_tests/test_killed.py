@@ -1,0 +1,92 @@
+"""Real processes killed at work: the next run ends with the same rows, each once."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from lake_pipeline.lake import Lake
+from lake_pipeline_tests.lakes import EVENTS, event, lake_of, land, rows, states, stored
+
+RECORDS = 40_000
+
+
+@pytest.fixture
+def lake(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, database_url: str) -> Iterator[Lake]:
+    with lake_of(monkeypatch, tmp_path, database_url, EVENTS) as opened:
+        for file in range(4):
+            land(
+                opened,
+                f"raw/2026/week07/{file}.json",
+                *(event(number, day=number % 28 + 1) for number in range(file, RECORDS, 4)),
+            )
+        yield opened
+
+
+def start_run() -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "lake_pipeline.cli", "run", "events"],
+        env=os.environ,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+
+
+def kill_when(condition: Callable[[], bool], process: subprocess.Popen[bytes]) -> None:
+    """SIGKILL the process and its children, the kernel's among them, as soon as the condition holds."""
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert process.poll() is None, "the run ended before the condition held"
+        assert time.monotonic() < deadline, "the condition never held"
+        time.sleep(0.002)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait(timeout=30)
+
+
+def running(lake: Lake) -> bool:
+    return any(manifest.state == "RUNNING" for manifest in lake.ledger.manifests("events"))
+
+
+def staged(lake: Lake) -> bool:
+    return bool(stored(lake, "_staging/"))
+
+
+def published(lake: Lake) -> bool:
+    return bool(stored(lake, "curated/"))
+
+
+def committed(lake: Lake) -> bool:
+    return any(manifest.state == "COMMITTED" for manifest in lake.ledger.manifests("events"))
+
+
+@pytest.mark.parametrize("moment", [running, staged, published, committed])
+def test_a_run_killed_at_work_loses_nothing_and_doubles_nothing(lake: Lake, moment: Callable[[Lake], bool]) -> None:
+    kill_when(lambda: moment(lake), start_run())
+
+    assert start_run().wait(timeout=120) == 0
+
+    assert rows(lake, "select count(*), count(distinct id) from events") == [(RECORDS, RECORDS)]
+    assert set(states(lake).values()) == {"SUCCEEDED"}
+    assert stored(lake, "raw/") == []
+    assert len(stored(lake, "archive/")) == 4
+    assert stored(lake, "_staging/") == []
+    committed_paths = {output.path for output in lake.ledger.committed_outputs("events")}
+    assert set(stored(lake, "curated/")) == committed_paths
+
+
+def test_two_runs_at_once_share_the_work_and_double_nothing(lake: Lake) -> None:
+    first, second = start_run(), start_run()
+
+    assert (first.wait(timeout=120), second.wait(timeout=120)) == (0, 0)
+
+    assert rows(lake, "select count(*), count(distinct id) from events") == [(RECORDS, RECORDS)]
+    assert set(states(lake).values()) == {"SUCCEEDED"}
+    assert set(stored(lake, "curated/")) == {output.path for output in lake.ledger.committed_outputs("events")}
