@@ -62,7 +62,7 @@ format: $(VENV)/.installed-dev ## Put the code into its format
 
 .PHONY: bench
 bench: $(VENV)/.installed-spark ## Compare lake run with plain PySpark and plain DuckDB
-	$(BIN)/python -m bench
+	$(BIN)/python -m bench.convert
 
 .PHONY: browser
 browser: ## Install headless Chromium for the tests of the UI (Debian or Ubuntu, as root)

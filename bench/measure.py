@@ -10,6 +10,7 @@ import ctypes
 import json
 import os
 import resource
+import signal
 import subprocess
 import sys
 import tempfile
@@ -20,7 +21,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import psutil  # type: ignore[import-untyped]
+import psutil
 
 _SAMPLE_SECONDS = 0.1
 _PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
@@ -30,13 +31,16 @@ _PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
 class Usage:
     """What a command took. `wall_seconds` end with the command itself, `cpu_seconds` include what it left running.
 
-    `peak_bytes` is the largest sum of resident memory over its processes, sampled; shared pages count in each.
+    `others_cpu_seconds` is what the rest of the machine used meanwhile, the hypervisor's share included: with as many
+    cores as there are, it says how far the wall-clock can be trusted. `peak_bytes` is the largest sum of resident
+    memory over the command's processes, sampled; shared pages count in each.
     """
 
     exit_code: int
     started_at: float
     wall_seconds: float
     cpu_seconds: float
+    others_cpu_seconds: float
     peak_bytes: int
 
 
@@ -44,13 +48,27 @@ def measure(command: list[str], *, env: Mapping[str, str], folder: Path, log: Pa
     """Run a command in a folder, its output in `log`, to its end and to the end of all that it started."""
     with tempfile.NamedTemporaryFile(dir=folder, suffix=".json") as document, log.open("ab") as output:
         launcher = [sys.executable, __file__, document.name, *command]
-        subprocess.run(launcher, env=env, cwd=folder, stdin=subprocess.DEVNULL, stdout=output, stderr=output, check=True)
+        with subprocess.Popen(
+            launcher,
+            env=env,
+            cwd=folder,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        ) as process:
+            try:
+                process.wait()
+            except BaseException:
+                os.killpg(process.pid, signal.SIGTERM)  # whoever stops the benchmark stops what it started
+                raise
         return Usage(**json.loads(Path(document.name).read_bytes()))
 
 
 def _launch(command: list[str]) -> Usage:
     _adopt_orphans()
     peak = _Peak()
+    busy = _machine_cpu_seconds()
     started_at, start = time.time(), time.monotonic()
     pid = os.posix_spawnp(command[0], command, os.environ)
     code, wall = 0, 0.0
@@ -60,7 +78,14 @@ def _launch(command: list[str]) -> Usage:
             if ended == pid:
                 code, wall = os.waitstatus_to_exitcode(status), time.monotonic() - start
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return Usage(code, started_at, wall, used.ru_utime + used.ru_stime, peak.stop())
+    cpu = used.ru_utime + used.ru_stime
+    others = max(_machine_cpu_seconds() - busy - cpu, 0.0)
+    return Usage(code, started_at, wall, cpu, others, peak.stop())
+
+
+def _machine_cpu_seconds() -> float:
+    times = psutil.cpu_times()
+    return float(sum(times) - times.idle - getattr(times, "iowait", 0.0) - getattr(times, "guest", 0.0))
 
 
 def _adopt_orphans() -> None:

@@ -28,7 +28,9 @@ def read_output(folder: Path, *, scalars: bool) -> Output:
     paths = [path for path in folder.rglob("*.parquet") if path.is_file() and "_dlt_" not in str(path)]
     values = f"bit_xor(hash({_SCALARS}))::VARCHAR" if scalars else "NULL"
     with duckdb.connect() as connection:
-        query = f"SELECT count(*), bit_xor(hash(id))::VARCHAR, {values} FROM read_parquet($1, hive_partitioning = false)"
+        query = (
+            f"SELECT count(*), bit_xor(hash(id))::VARCHAR, {values} FROM read_parquet($1, hive_partitioning = false)"
+        )
         found = connection.execute(query, [[str(path) for path in paths]]).fetchall()
     rows, ids, digest = found[0]
     return Output(rows, len(paths), sum(path.stat().st_size for path in paths), ids, digest)

@@ -86,12 +86,13 @@ PEERS = {
         Peer("lake", "`lake run`, end to end", "lake_pipeline", _lake),
         Peer("naive_spark", "PySpark as people write it", "pyspark", _driver("naive_spark.py")),
         Peer("duckdb", "bare DuckDB, one COPY", "duckdb", _driver("bare_duckdb.py")),
+        Peer("kernel", "the conversion step by itself", "lake_pipeline", _driver("kernel_alone.py")),
         Peer("spark_schema", "the same PySpark, types given", "pyspark", _driver("naive_spark.py", "--given-schema")),
         Peer("polars", "Polars, a lazy scan into a sink", "polars", _driver("polars_sink.py")),
         Peer("dlt", "dlt, files to a Parquet table", "dlt", _driver("dlt_load.py"), scalars=False),
     )
 }
-DEFAULT = ("lake", "naive_spark", "duckdb")
+DEFAULT = ("lake", "naive_spark", "duckdb", "kernel")
 
 
 def _land(raw: list[Path], folder: Path) -> Path:

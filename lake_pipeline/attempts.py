@@ -10,17 +10,16 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 
+from lake_pipeline.catalog.duckdb import refresh
 from lake_pipeline.dataset import Dataset
 from lake_pipeline.engines.task import Task, read_results
 from lake_pipeline.errors import LakeError, LeaseLost, LedgerError, SchemaRaced
 from lake_pipeline.kernel.results import Results
+from lake_pipeline.lake import Lake
 from lake_pipeline.ledger.ledger import Ledger
 from lake_pipeline.manifests import Manifest
 from lake_pipeline.planning import current_manifest
-from lake_pipeline.publishing import archive, publish
-from lake_pipeline.schemas import Schema
-from lake_pipeline.settings import Settings
-from lake_pipeline.store import Store
+from lake_pipeline.publishing import archive, clean, publish
 from lake_pipeline.workers import worker_name
 
 _log = logging.getLogger(__name__)
@@ -39,26 +38,19 @@ class Outcome:
     archived: int
 
 
-def run_attempt(
-    dataset: Dataset,
-    manifest_id: str,
-    *,
-    ledger: Ledger,
-    store: Store,
-    settings: Settings,
-    engine: Callable[[Task], None],
-) -> Outcome:
-    """Convert a manifest with `engine`, then publish, commit and archive it.
+def run_attempt(lake: Lake, dataset: Dataset, manifest_id: str, engine: Callable[[Task], None]) -> Outcome:
+    """Convert a manifest with `engine`, then publish, commit, clean and archive it.
 
     Raises:
         LeaseLost: another worker holds the manifest, or took it over.
         LakeError: the attempt failed; the ledger says so too, and the manifest may be tried again.
     """
+    ledger, store = lake.ledger, lake.store
     attempt = ledger.begin_attempt(dataset.name, manifest_id, worker_name(), LEASE)
     try:
         with _heartbeat(ledger, dataset.name, manifest_id, attempt):
             manifest = current_manifest(ledger, store, dataset.name, manifest_id)
-            results = _convert_and_publish(dataset, manifest_id, attempt, ledger, store, settings, engine)
+            results, leftovers = _convert_and_publish(lake, dataset, manifest_id, attempt, engine)
     except LeaseLost:
         raise
     except BaseException as error:
@@ -66,41 +58,35 @@ def run_attempt(
         with suppress(LeaseLost):
             ledger.fail_attempt(dataset.name, manifest_id, attempt, message)
         raise
-    # The rows are safe by now: an archive that fails is finished by the next pass, and undoes nothing.
+    # The rows are safe by now: what fails from here on is finished by the next pass, and undoes nothing.
+    refresh(lake, dataset)
+    # Only now, for until then readers were still sent to the files of the attempt before.
+    clean(dataset.name, leftovers, store, ledger)
     archived = archive(dataset, store, ledger, manifest_id)
     return Outcome(manifest, attempt, results, archived)
 
 
 def _convert_and_publish(
-    dataset: Dataset,
-    manifest_id: str,
-    attempt: int,
-    ledger: Ledger,
-    store: Store,
-    settings: Settings,
-    engine: Callable[[Task], None],
-) -> Results:
+    lake: Lake, dataset: Dataset, manifest_id: str, attempt: int, engine: Callable[[Task], None]
+) -> tuple[Results, list[str]]:
+    """The results, and what earlier attempts left under final names; converted anew where the schema was changed."""
     for race in range(_SCHEMA_RACES):
-        known = ledger.schema(dataset.name)
-        schema = Schema.from_json({"version": known.version, "columns": known.columns} if known else None)
         task = Task(
             declaration=dataset.model_dump(mode="json", by_alias=True),
             manifest_id=manifest_id,
             attempt=attempt,
-            schema=schema.to_json(),
-            store_url=settings.store_url,
-            threads=settings.threads or os.cpu_count() or 1,
-            memory=settings.memory,
+            schema=lake.schema(dataset.name).to_json(),
+            store_url=lake.settings.store_url,
+            threads=lake.settings.threads or os.cpu_count() or 1,
+            memory=lake.settings.memory,
         )
         engine(task)
-        results = read_results(store, task)
+        results = read_results(lake.store, task)
         try:
-            publish(task, results, store, ledger)
+            return results, publish(task, results, lake.store, lake.ledger)
         except SchemaRaced:
             if race + 1 == _SCHEMA_RACES:
                 raise
-        else:
-            return results
     raise AssertionError("unreachable")
 
 

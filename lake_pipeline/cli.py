@@ -59,7 +59,7 @@ def main() -> None:
     # A kill then ends as an exit does: what was begun is undone, and the embedded Postgres is let go.
     signal.signal(signal.SIGTERM, _terminated)
     try:
-        app()
+        app(prog_name="lake")
     except LakeError as error:
         note(f"error: {error}")
         sys.exit(1)

@@ -7,7 +7,7 @@ from datetime import timedelta
 from fractions import Fraction
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PositiveInt, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PositiveInt, field_validator, model_validator
 
 from lake_pipeline.landing import GroupTemplate
 
@@ -160,12 +160,12 @@ _EXPRESSION = re.compile(r"(?:(year|month|day|hour)\()?([^()]+?)(\))?")
 class Output(_Strict):
     """How curated files are laid out."""
 
-    format: Literal["parquet"] = "parquet"
+    format: Literal["parquet"] = Field("parquet", description="of the curated files")
     prefix: Prefix = Field(description="where curated files are published, below the store's root")
     partition_by: list[str] = Field(
         default_factory=list, description="columns, or year(c), month(c), day(c), hour(c) of one"
     )
-    compression: Literal["zstd", "snappy", "gzip", "uncompressed"] = "zstd"
+    compression: Literal["zstd", "snappy", "gzip", "uncompressed"] = Field("zstd", description="of the files' pages")
 
     @field_validator("partition_by")
     @classmethod
@@ -187,28 +187,67 @@ def partition_keys(partition_by: list[str]) -> list[tuple[str, str | None, str]]
 
 
 class RowCount(_Strict):
-    min: int = Field(1, ge=0, description="rows that a partition must have at least")
+    """Bounds on the rows of a manifest."""
+
+    min: int = Field(1, ge=0, description="rows that a manifest must have at least")
+    max: int | None = Field(None, ge=0, description="rows that a manifest may have at most")
+
+
+class Range(_Strict):
+    """Bounds on a column's values, both included."""
+
+    min: float | str | None = Field(None, description="the least value")
+    max: float | str | None = Field(None, description="the greatest value")
 
 
 class Checks(_Strict):
-    """What must hold of the rows of every manifest."""
+    """What must hold of the rows of every manifest; NULL offends only against `required`."""
 
     required: list[str] = Field(default_factory=list, description="columns that may not be NULL")
-    row_count: RowCount | None = None
+    unique: list[str] = Field(default_factory=list, description="columns that together tell rows apart")
+    row_count: RowCount | None = Field(None, description="see `checks.row_count` below")
+    ranges: dict[str, Range] = Field(default_factory=dict, description="column to {min, max}")
+    patterns: dict[str, str] = Field(
+        default_factory=dict, description="text column to a regular expression (RE2) that it must match somewhere"
+    )
+    sql: dict[str, str] = Field(
+        default_factory=dict, description="name to a DuckDB expression that must be true of every row"
+    )
+    blocking: list[str] = Field(
+        default_factory=list, description="checks of these that publish nothing where they fail: required, unique, …"
+    )
+
+    @property
+    def names(self) -> list[str]:
+        """The declared checks, in the order they are evaluated."""
+        lists = {name: getattr(self, name) for name in ("required", "unique", "row_count", "ranges", "patterns")}
+        return [*(name for name, declared in lists.items() if declared), *self.sql]
+
+    @model_validator(mode="after")
+    def _names_are_checks(self) -> Checks:
+        for name in self.sql:
+            if not NAME.fullmatch(name) or name in ("required", "unique", "row_count", "ranges", "patterns"):
+                raise ValueError(f"sql check {name!r}: take a name of lower-case letters, digits and underscores")
+        for name in self.blocking:
+            if name not in self.names:
+                raise ValueError(f"blocking names {name!r}, which is no check of this dataset")
+        return self
 
 
 class Archive(_Strict):
     """What becomes of a raw file once its rows are safe."""
 
-    action: Literal["move", "keep"] = "keep"
+    action: Literal["move", "keep"] = Field(
+        "keep", description="move: to `prefix`, and unreadable files to quarantine/; keep: they stay where they landed"
+    )
     prefix: Prefix | None = Field(None, description="where raw files move")
 
 
 class Dataset(_Strict):
     """One declaration: where raw files land, how they are read, laid out and checked."""
 
-    name: str
-    description: str = ""
+    name: str = Field(description="lower-case letters, digits and underscores; the table's name")
+    description: str = Field("", description="what a person sees of it in the Dagster UI")
     owners: list[str] = Field(default_factory=list, description="e-mail addresses or team:name")
     source: Source
     batch: Batch = Field(default_factory=Batch)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 
 class LakeError(Exception):
     """The lake could not do what was asked."""
@@ -54,6 +56,18 @@ class SchemaConflict(LakeError):
 
 class SchemaRaced(LedgerError):
     """Another manifest changed the schema first, so this one must convert again."""
+
+
+class CheckInvalid(LakeError):
+    """A declared check cannot be evaluated."""
+
+
+class CheckFailed(LakeError):
+    """A blocking check failed, so nothing was published."""
+
+    def __init__(self, detail: str, outcomes: tuple[Any, ...]) -> None:
+        super().__init__(detail)
+        self.outcomes = outcomes
 
 
 class ConservationError(LakeError):

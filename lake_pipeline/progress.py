@@ -19,9 +19,11 @@ def finish_interrupted(lake: Lake, dataset: Dataset) -> int:
     May be repeated, and run beside others; the number of raw files archived.
     """
     lake.ledger.reap(dataset.name)
-    clean(dataset.name, lake.ledger.leftover_outputs(dataset.name), lake.store, lake.ledger)
-    _clear_staging(lake, dataset.name)
+    # Readers first: until they are told, they may be sent to the files that are about to go.
+    leftovers = lake.ledger.leftover_outputs(dataset.name)
     refresh_if_stale(lake, dataset)
+    clean(dataset.name, leftovers, lake.store, lake.ledger)
+    _clear_staging(lake, dataset.name)
     return archive(dataset, lake.store, lake.ledger)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
@@ -17,12 +16,6 @@ def open_parquet(store: Store, key: str) -> pq.ParquetFile:
     return pq.ParquetFile(store.root / key) if store.root else pq.ParquetFile(io.BytesIO(store.get(key)))
 
 
-def hive_values(key: str, prefix: str) -> dict[str, str]:
-    """The Hive keys in a file's path, values as they are spelled there."""
-    folders = key.removeprefix(prefix).split("/")[:-1]
-    return dict(folder.split("=", 1) for folder in folders if "=" in folder)
-
-
 def count_rows(store: Store, keys: Iterable[str]) -> int:
     """Rows by the files' footers."""
     return sum(_rows(store, key) for key in keys)
@@ -31,18 +24,6 @@ def count_rows(store: Store, keys: Iterable[str]) -> int:
 def _rows(store: Store, key: str) -> int:
     with open_parquet(store, key) as file:
         return int(file.metadata.num_rows)
-
-
-def count_nulls(store: Store, keys: Iterable[str], columns: Iterable[str]) -> Counter[str]:
-    """NULLs by column; a column that a file does not have is NULL in all of its rows."""
-    nulls: Counter[str] = Counter()
-    for key in keys:
-        with open_parquet(store, key) as file:
-            present = [column for column in columns if column in file.schema_arrow.names]
-            table = file.read(columns=present)
-            for column in columns:
-                nulls[column] += table.column(column).null_count if column in present else file.metadata.num_rows
-    return nulls
 
 
 def sample_rows(store: Store, keys: list[str], rows: int = 5) -> list[dict[str, Any]]:

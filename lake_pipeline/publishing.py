@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 
 from lake_pipeline.dataset import Dataset
 from lake_pipeline.engines.task import DATA, Task
-from lake_pipeline.errors import ConservationError, ObjectMissing
+from lake_pipeline.errors import CheckFailed, ConservationError, ObjectMissing
 from lake_pipeline.kernel.convert import RECORDS
 from lake_pipeline.kernel.results import FileResult, Results
 from lake_pipeline.ledger.ledger import Ledger
@@ -38,15 +39,31 @@ def check_conservation(results: Results) -> None:
         raise ConservationError(f"the files' rows are {expected:,}, and the staged files hold {results.rows_written:,}")
 
 
-def publish(task: Task, results: Results, store: Store, ledger: Ledger) -> None:
-    """Make a converted manifest the table's: record the outputs, copy them to their names, commit, delete leftovers.
+def check_blocking(results: Results) -> None:
+    """No check that was declared blocking may have failed.
+
+    Raises:
+        CheckFailed: one did; the message says which, and shows a row.
+    """
+    for check in results.checks:
+        if check.blocking and not check.passed:
+            example = f", such as {json.dumps(check.sample[0], default=str)}" if check.sample else ""
+            raise CheckFailed(f"{check.name}: {check.offending:,} rows offend{example}", results.checks)
+
+
+def publish(task: Task, results: Results, store: Store, ledger: Ledger) -> list[str]:
+    """Make a converted manifest the table's: record the outputs, copy them to their names, commit.
+
+    Returns what earlier attempts left under final names; delete it once readers have been told.
 
     Raises:
         ConservationError: rows are missing or doubled.
+        CheckFailed: a blocking check failed.
         LeaseLost: another attempt has taken over.
         SchemaRaced: another manifest changed the schema meanwhile; convert again.
     """
     check_conservation(results)
+    check_blocking(results)
     dataset, manifest_id = task.dataset, task.manifest_id
     outputs = [OutputFile(dataset.output.prefix + file.path, file.rows, file.bytes) for file in results.outputs]
     ledger.intend_outputs(dataset.name, manifest_id, task.attempt, outputs)
@@ -68,8 +85,8 @@ def publish(task: Task, results: Results, store: Store, ledger: Ledger) -> None:
     )
     if not results.quarantined_records:
         store.delete([records])
-    clean(dataset.name, leftovers, store, ledger)
     store.delete_prefix(task.staging)
+    return leftovers
 
 
 def clean(dataset: str, leftovers: list[str], store: Store, ledger: Ledger) -> None:

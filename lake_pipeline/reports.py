@@ -21,6 +21,8 @@ from lake_pipeline.store import batched
 
 # So many rows are measured and printed at a time: ten million rows of the ledger must not be held in memory.
 _PAGE = 1000
+# With less room for a column than this, a record is printed as a list of names and values.
+_NARROWEST = 10
 # What could move the cursor or turn the text round; file names and data are strangers' text.
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
@@ -74,7 +76,11 @@ def print_table(headers: Sequence[str], rows: Iterable[Sequence[object]], *, tit
     while True:
         right = [_is_numeric(row[index] for row in page) for index in range(len(headers))]
         cells = [[cell(value, null) for value in row] for row in page]
-        if console.is_terminal:
+        if console.is_terminal and console.width // max(len(headers), 1) < _NARROWEST:
+            for row in cells:
+                _print_grid(console, ["column", "value"], [list(pair) for pair in zip(headers, row, strict=True)])
+                console.print()
+        elif console.is_terminal:
             _print_grid(console, headers, cells, right)
         else:
             _print_lines([list(headers), *cells] if total == 0 else cells, right)
@@ -88,14 +94,15 @@ def _is_numeric(values: Iterable[object]) -> bool:
     return bool(kinds) and kinds <= {int, float}
 
 
-def _print_grid(console: Console, headers: Sequence[str], cells: list[list[str]], right: list[bool]) -> None:
-    table = Table(box=SIMPLE_HEAD, show_edge=False)
+def _print_grid(
+    console: Console, headers: Sequence[str], cells: list[list[str]], right: Sequence[bool] = (False, False)
+) -> None:
+    table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, collapse_padding=True)
     for header, to_the_right in zip(headers, right, strict=True):
         table.add_column(Text(header), justify="right" if to_the_right else "left", overflow="fold")
     for row in cells:
         table.add_row(*map(Text, row))
     console.print(table)
-    console.print()
 
 
 def _print_lines(lines: list[list[str]], right: list[bool]) -> None:

@@ -12,8 +12,6 @@ from itertools import count
 from pathlib import Path
 from typing import Any, Literal
 
-import pyarrow as pa
-
 from lake_pipeline.errors import UnknownDataset
 from lake_pipeline.store import Store
 
@@ -96,6 +94,8 @@ def write_ndjson(directory: Path, *, total_bytes: int, files: int, seed: int = 0
 
 
 def _events(rng: random.Random, scale: float) -> Iterator[_Sample]:
+    import pyarrow as pa  # slow to import: `lake --help` would wait for it
+
     ids = count(1)
     rows = max(10, round(1200 * scale))
     months = [date(2025, month, day) for month in (11, 12) for day in (1, 15, 28)]

@@ -198,7 +198,7 @@ def evolve(
             evolution.add(path, node, type_)
     width = sum(_width(column.type) for column in evolution.columns)
     if evolution.changes and width > rules.max_columns:
-        raise too_wide(seen, width, rules.max_columns)
+        raise too_wide(seen, rules.max_columns)
     if not evolution.changes:
         return schema, ()
     return Schema(schema.version + 1, tuple(evolution.columns)), tuple(evolution.changes)
@@ -293,11 +293,11 @@ def _width(type_: Type) -> int:
             return 1
 
 
-def too_wide(seen: Node, width: int, most: int) -> SchemaConflict:
+def too_wide(seen: Node, most: int) -> SchemaConflict:
     """The error for more columns than `max_columns`, which names the object with the most keys."""
     return SchemaConflict(
-        f"{width:,} columns or more are needed, and schema.max_columns is {most:,}. An object whose keys are data, such"
-        f" as {widest(seen)}, belongs under schema.flatten.keep_json"
+        f"more columns are needed than schema.max_columns allows ({most:,}). An object whose keys are data, such as"
+        f" {widest(seen)}, belongs under schema.flatten.keep_json"
     )
 
 

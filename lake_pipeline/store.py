@@ -211,4 +211,5 @@ class Store:
             return error
         if isinstance(error, FileNotFoundError) or type(error).__name__ == "NotFoundError":
             return ObjectMissing(key)
-        return StoreError(f"{key}: {error}")
+        reason = str(error).split("\n\nDebug source:")[0]  # which repeats the message as Rust sees it
+        return StoreError(f"{key}: {reason}")

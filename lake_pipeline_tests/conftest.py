@@ -61,6 +61,12 @@ def database_url(postgres_url: str, template_database: str) -> Iterator[str]:
     yield from _fresh_database(postgres_url, template_database)
 
 
+@pytest.fixture(scope="module")
+def shared_database_url(postgres_url: str, template_database: str) -> Iterator[str]:
+    """A migrated database that the tests of one module read together."""
+    yield from _fresh_database(postgres_url, template_database)
+
+
 @pytest.fixture
 def ledger(database_url: str) -> Iterator[Ledger]:
     """An empty ledger of the test's own."""

@@ -126,12 +126,13 @@ def run(
 ) -> Converted:
     """Convert a manifest whose files are in the store, and read what was staged."""
     staging = root / "staging" / manifest.manifest_id
-    job = Job(declared, manifest, schema or Schema(), 1, staging, root / "scratch", threads, "1GiB")
-    results = convert(job, store, lambda message: None)
+    job = Job(declared, manifest, schema or Schema(), 1, staging, root / "scratch", threads, "2GiB")
+    results = convert(job, store)
     rows = [row for output in results.outputs for row in read_rows(staging / "data", output.path, results.schema)]
     records = staging / RECORDS
     assert records.exists() == results.quarantined_records
-    quarantined = [json.loads(line) for line in records.read_text("utf-8").splitlines()] if records.exists() else []
+    text = records.read_text("utf-8") if records.exists() else ""
+    quarantined = [json.loads(line) for line in text.split("\n") if line]
     sources = {}
     for file in manifest.files:
         path = root / "store" / file.location
@@ -314,8 +315,8 @@ def _instant(text: str) -> datetime | None:
 def _fits_json(value: Any) -> bool:
     match value:
         case Num():
-            return fits(value, "bigint") or (not fits(value, "bigint") and "." in value or "e" in value.lower()) and (
-                _is_double(value)
+            return fits(value, "bigint") or (
+                ((not fits(value, "bigint") and "." in value) or "e" in value.lower()) and (_is_double(value))
             )
         case str():
             return _is_utf8(value)
@@ -439,7 +440,7 @@ def expected_row(converted: Converted, text: bytes) -> dict[str, Any]:
             here = (*path, key)
             column = columns.get(here)
             if column:
-                if column.type != "json" and _holds_doubled(item):
+                if _holds_doubled(item, column.type):
                     raise Quarantined("duplicate key")
                 long = column.name.lower() in labels and isinstance(item, str) and len(quote(item, safe="")) > 192
                 if not fits(item, column.type) or (long and column.type == "string"):
@@ -461,10 +462,17 @@ def expected_row(converted: Converted, text: bytes) -> dict[str, Any]:
     return row | ({"_rescued": rescued} if rescued else {})
 
 
-def _holds_doubled(value: Any) -> bool:
+def _holds_doubled(value: Any, type_: Type | None = None) -> bool:
+    """A key that comes twice, JSON text apart."""
+    if type_ == "json":
+        return False
     if isinstance(value, Pairs):
+        fields = dict(type_.fields) if isinstance(type_, StructOf) else {}
+        if isinstance(type_, StructOf) and not value.doubled:
+            return any(_holds_doubled(item, fields[key]) for key, item in value if key in fields)
         return value.doubled or any(_holds_doubled(item) for _, item in value)
-    return isinstance(value, list) and any(map(_holds_doubled, value))
+    element = type_.element if isinstance(type_, ListOf) else None
+    return isinstance(value, list) and any(_holds_doubled(item, element) for item in value)
 
 
 def _holds_odd_key(value: Any) -> bool:

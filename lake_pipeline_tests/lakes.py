@@ -61,7 +61,7 @@ def land(lake: Lake, key: str, *records: dict[str, Any] | str) -> None:
 
 def run(lake: Lake) -> int:
     """What `lake run` does; the number of manifests that it ran."""
-    return run_datasets(lake, list(lake.datasets.values()), lambda progress: None)
+    return run_datasets(lake, list(lake.datasets.values()), lambda _: None)
 
 
 def rows(lake: Lake, sql: str) -> list[tuple[Any, ...]]:

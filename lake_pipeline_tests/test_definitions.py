@@ -45,8 +45,7 @@ def test_every_bundled_dataset_has_its_assets_sensors_and_schedule() -> None:
         }
         assert curated.backfill_policy == dg.BackfillPolicy.multi_run()
         assert curated.kinds == {"duckdb", "parquet"}
-        assert definitions.resolve_sensor_def(f"{name}_arrivals")
-        assert definitions.resolve_sensor_def(f"{name}_work")
+        assert {sensor.name for sensor in definitions.sensors or ()} >= {f"{name}_arrivals", f"{name}_work"}
         assert definitions.resolve_schedule_def(f"{name}_reconcile_hourly").cron_schedule == "17 * * * *"
 
 
@@ -66,10 +65,10 @@ def test_the_sensors_turn_a_file_into_one_run_however_often_they_tick(lake: Lake
         first = tick(definitions, instance, "events_work")
         second = tick(definitions, instance, "events_work")
 
-    assert isinstance(first, dg.SensorResult) and isinstance(second, dg.SensorResult)
-    (request,) = first.run_requests or ()
+    (request,) = requests(first)
     assert request.partition_key == "2026-week07.0001"
-    assert [again.run_key for again in second.run_requests or ()] == [request.run_key]
+    assert [again.run_key for again in requests(second)] == [request.run_key]
+    assert isinstance(first, dg.SensorResult)
     (partitions,) = first.dynamic_partitions_requests or ()
     assert partitions.partition_keys == ["2026-week07.0001"]
     assert [manifest.state for manifest in lake.ledger.manifests("events")] == ["PLANNED"]
@@ -100,12 +99,15 @@ def test_a_materialization_tells_rows_partitions_schema_changes_and_a_sample(lak
         checks = instance.event_log_storage.get_latest_asset_check_execution_by_key(
             [
                 dg.AssetCheckKey(dg.AssetKey(["events", "curated"]), "rows_conserved"),
-                dg.AssetCheckKey(dg.AssetKey(["events", "curated"]), "required_columns"),
+                dg.AssetCheckKey(dg.AssetKey(["events", "curated"]), "required"),
             ]
         )
         row_count = instance.get_latest_materialization_event(dg.AssetKey(["events", "table"]))
 
-    assert record and record.asset_materialization and row_count and row_count.asset_materialization
+    assert record is not None
+    assert record.asset_materialization is not None
+    assert row_count is not None
+    assert row_count.asset_materialization is not None
     metadata = record.asset_materialization.metadata
     assert metadata["dagster/partition_row_count"].value == 2
     assert metadata["files succeeded"].value == 1
@@ -118,7 +120,7 @@ def test_a_materialization_tells_rows_partitions_schema_changes_and_a_sample(lak
     assert row_count.asset_materialization.metadata["dagster/row_count"].value == 2
 
 
-def test_a_project_declares_a_dataset_with_the_component(tmp_path: Path) -> None:
+def test_a_project_declares_a_dataset_with_the_component() -> None:
     with create_defs_folder_sandbox() as sandbox:
         sandbox.scaffold_component(
             component_cls=component_class(),
@@ -136,7 +138,7 @@ def component_class() -> type[dg.Component]:
     return LakeDataset  # type: ignore[no-any-return]
 
 
-def test_the_component_refuses_a_bad_declaration_with_the_field(tmp_path: Path) -> None:
+def test_the_component_refuses_a_bad_declaration_with_the_field() -> None:
     bad = yaml.safe_load(yaml.safe_dump(QUICK)) | {"output": {"prefix": "curated/", "colour": "red"}}
     with create_defs_folder_sandbox() as sandbox:
         sandbox.scaffold_component(

@@ -21,11 +21,12 @@ from lake_pipeline.errors import SchemaConflict
 from lake_pipeline.kernel import exact, shape
 from lake_pipeline.kernel.layout import Layout, reserved_names
 from lake_pipeline.kernel.observed import Lens, Node, observe
+from lake_pipeline.kernel.ordering import MAX_ORDERS, KeyOrder, note_order
 from lake_pipeline.kernel.repair import Repairer
 from lake_pipeline.schemas import Schema, evolve
 from lake_pipeline_tests.kernel_oracle import Converted, convert_files, dataset
 
-SLOW = settings(deadline=None, max_examples=60, suppress_health_check=list(HealthCheck))
+SOME = settings(deadline=None, max_examples=25, suppress_health_check=list(HealthCheck))
 
 KEYS = st.one_of(
     st.sampled_from(["a", "b", "c", "id", "ts", "p", "A", "B", "Id", "a.b", "a_b", "", " ", "_", "year", "mode"]),
@@ -35,12 +36,13 @@ KEYS = st.one_of(
 )
 # As they are written in the source.
 NUMBERS = st.one_of(
+    st.sampled_from(["0", "-0", "-0.0", "0.0", "1", "-1", "1.0", "1e2", "1E+2", "1.5e-3", "0e999", "5e-324"]),
+    st.sampled_from(["1e400", "-1e400", "1e-400", "1e308", "1.7976931348623157e308", "1.2345678901234567e-320"]),
+    st.sampled_from([str(number) for power in (53, 63, 64) for number in (2**power, 2**power + 1, 1 - 2**power)]),
+    st.sampled_from(["9223372036854775807", "-9223372036854775808", "-9223372036854775809", "999999999999999"]),
+    st.sampled_from(["0.1234567890123456789", "0.12345678901234567", "12345678901234567.5", "1234567890123456.5"]),
     st.sampled_from(
-        "0 -0 -0.0 0.0 1 -1 1.0 1e2 1E+2 1.5e-3 9007199254740992 9007199254740993 -9007199254740993 999999999999999 "
-        "9223372036854775807 9223372036854775808 -9223372036854775808 -9223372036854775809 18446744073709551615 "
-        "18446744073709551616 123456789012345678901234567890 1e400 -1e400 1e-400 0e999 1e308 1.7976931348623157e308 5e-324 "
-        "0.1234567890123456789 0.12345678901234567 12345678901234567.5 1234567890123456.5 0.30000000000000004 "
-        "1.2345678901234567e-320 0.00000000000000000000001 100000000000000000000.0 12345678901234.123".split()
+        ["0.30000000000000004", "0.00000000000000000000001", "100000000000000000000.0", "12345678901234.123"]
     ),
     st.integers(-(2**70), 2**70).map(str),
     st.integers(-1000, 1000).map(str),
@@ -48,8 +50,12 @@ NUMBERS = st.one_of(
 )
 STRINGS = st.one_of(
     st.sampled_from(["", "x", "12", "true", "null", "228 City Road", "2024-02-30", "2024-02-29", "10:11:12", "\0"]),
-    st.sampled_from(["2024-01-02T03:04:05Z", "2024-01-02 03:04", "2024-01-02T03:04:05.123456+05:30", "2023-02-29T00:00"]),
-    st.sampled_from(["9999-12-31T23:59:59-14:00", "0001-01-01T00:00:00+14:00", "2024-01-02T03:04:05.1234567Z", "\ud800"]),
+    st.sampled_from(
+        ["2024-01-02T03:04:05Z", "2024-01-02 03:04", "2024-01-02T03:04:05.123456+05:30", "2023-02-29T00:00"]
+    ),
+    st.sampled_from(
+        ["9999-12-31T23:59:59-14:00", "0001-01-01T00:00:00+14:00", "2024-01-02T03:04:05.1234567Z", "\ud800"]
+    ),
     st.sampled_from(["__HIVE_DEFAULT_PARTITION__", "a/b=c%20", "n" * 250, "é" * 40, "NaN", "\u2028", "😀", "\ufeff"]),
     st.text(max_size=6),
 )
@@ -131,9 +137,7 @@ RULES = st.fixed_dictionaries(
             max_size=2,
         )
     },
-).map(
-    lambda rules: rules | {"flatten": rules["flatten"] | {"keep_json": ["p"], "rename": {"b": "mode", "c": "a"}}}
-)
+).map(lambda rules: rules | {"flatten": rules["flatten"] | {"keep_json": ["p"], "rename": {"b": "mode", "c": "a"}}})
 PARTITIONS = st.sampled_from([[], [], ["mode"], ["year(ts)", "id"]])
 
 
@@ -142,11 +146,12 @@ def convert_anywhere(sources: dict[str, bytes], **parts: Any) -> Converted | Non
         try:
             return convert_files(Path(root), sources, **parts)
         except SchemaConflict as conflict:
-            assert "partition_by" in str(conflict), conflict
-            return None
+            if "partition_by" in str(conflict):  # a list or an object where a folder's name should be
+                return None
+            raise
 
 
-@SLOW
+@SOME
 @given(batches("ndjson"), RULES, PARTITIONS)
 def test_any_batch_of_ndjson_files_agrees_with_python(
     sources: dict[str, bytes], rules: dict[str, Any], partition_by: list[str]
@@ -154,13 +159,13 @@ def test_any_batch_of_ndjson_files_agrees_with_python(
     convert_anywhere(sources, schema=rules, output={"partition_by": partition_by})
 
 
-@SLOW
+@SOME
 @given(batches("json"), RULES)
 def test_any_batch_of_json_files_agrees_with_python(sources: dict[str, bytes], rules: dict[str, Any]) -> None:
     convert_anywhere(sources, schema=rules, source={"format": "json"})
 
 
-@SLOW
+@SOME
 @given(batches("ndjson"), batches("ndjson"), st.sampled_from(["evolve", "rescue"]), RULES)
 def test_a_second_manifest_changes_no_column(
     first: dict[str, bytes], second: dict[str, bytes], mode: str, rules: dict[str, Any]
@@ -176,7 +181,7 @@ def test_a_second_manifest_changes_no_column(
     assert after.results.schema.version - schema.version == (after.results.schema != schema)
 
 
-@SLOW
+@SOME
 @given(batches("ndjson"), RULES)
 def test_the_order_of_files_changes_neither_rows_nor_types(sources: dict[str, bytes], rules: dict[str, Any]) -> None:
     backwards = dict(reversed(sources.items()))
@@ -206,14 +211,20 @@ def _unordered(type_: Any) -> Any:
 # ---- the expression
 
 MUTATIONS = [
-    (r"-?\d+(\.\d+)?", ["NaN", "Infinity", "-Infinity", "nan", '"12"', "true", "1.7", "1e400", "12345678901234567890", "null"]),
+    (
+        r"-?\d+(\.\d+)?",
+        ["NaN", "Infinity", "-Infinity", "nan", '"12"', "true", "1.7", "1e400", "12345678901234567890", "null"],
+    ),
     (r"\d", ["00", "1234567890123456789", ".5", "e5", "-", "+", "0.12345678901234567"]),
     (r'"', ["'", '\\"', ""]),
     (r",", [",,", "", " ", ";", ", ,", ":"]),
     (r"[\]}]", [",]", ",}", "]", "}", " ", "}}"]),
     (r"[\[{]", ["[,", "{,", "[[", "[", "{", "{}"]),
     (r":", ["::", ",", "", "=", ":null,", ":{},"]),
-    (r'"[^"]*"', ['"\\u0000"', '"\\ud800"', '"\\ud83d\\ude00"', '"\\u0061"', '"\\x"', '"\t"', "12", "{}", "[]", '"a"', '"A"']),
+    (
+        r'"[^"]*"',
+        ['"\\u0000"', '"\\ud800"', '"\\ud83d\\ude00"', '"\\u0061"', '"\\x"', '"\t"', "12", "{}", "[]", '"a"', '"A"'],
+    ),
     (r'"(a|b|c|id)"', ['"a"', '"A"', '"\\u0061"', '"b"']),
     (r"(true|false|null)", ["True", "nul", "0", '"true"', "[]", "{}", "nulll"]),
     (r'("[^"]*":[^,{}\[\]]*)', ["\\1,\\1", "\\1,", ",\\1"]),
@@ -228,13 +239,19 @@ def near_misses(draw: st.DrawFn, text: str) -> str:
         places = list(re.finditer(pattern, text))
         if places:
             place = draw(st.sampled_from(places))
-            new = place.expand(replacement) if "\\1" in (replacement := draw(st.sampled_from(replacements))) else replacement
+            new = (
+                place.expand(replacement)
+                if "\\1" in (replacement := draw(st.sampled_from(replacements)))
+                else replacement
+            )
             text = text[: place.start()] + new + text[place.end() :]
     return text
 
 
 TAME = st.recursive(
-    st.one_of(st.none(), st.booleans(), NUMBERS.map(Raw), st.sampled_from(["", "x", "12", "é\n", "2024-01-02T03:04:05Z"])),
+    st.one_of(
+        st.none(), st.booleans(), NUMBERS.map(Raw), st.sampled_from(["", "x", "12", "é\n", "2024-01-02T03:04:05Z"])
+    ),
     lambda inner: st.one_of(
         st.lists(inner, max_size=3), st.dictionaries(st.sampled_from(["a", "b", "c", "A"]), inner, max_size=3)
     ),
@@ -242,9 +259,13 @@ TAME = st.recursive(
 )
 
 
-@settings(deadline=None, max_examples=400, suppress_health_check=list(HealthCheck))
+@settings(deadline=None, max_examples=60, suppress_health_check=list(HealthCheck))
 @given(
-    st.lists(st.dictionaries(st.sampled_from(["a", "b", "c", "id", "p", "ts", "A", ""]), TAME, max_size=4), min_size=1, max_size=4),
+    st.lists(
+        st.dictionaries(st.sampled_from(["a", "b", "c", "id", "p", "ts", "A", ""]), TAME, max_size=4),
+        min_size=1,
+        max_size=4,
+    ),
     st.sampled_from([[], ["a"]]),
     st.data(),
 )
@@ -290,3 +311,25 @@ def _rows(layout: Layout, text: str) -> list[tuple[Any, ...]]:
     one = pa.table({"text": [text], "file": ["f"], "rescued": pa.nulls(1, pa.string())})  # noqa: F841 - read by name
     CONNECTION.execute("SET TimeZone = 'UTC'")
     return [tuple(row) for row in CONNECTION.execute(layout.select("one")).fetchall()]
+
+
+# ---- the orders of keys
+
+
+@given(st.lists(st.sets(st.integers(0, 30)), max_size=25))
+def test_records_of_one_writer_come_down_to_one_order(records: list[set[int]]) -> None:
+    orders: list[KeyOrder] = []
+    sequences = [dict.fromkeys(f"k{number:02}" for number in sorted(record)) for record in records]
+    for sequence in sequences:
+        note_order(orders, sequence)
+    assert len(orders) <= 1
+    assert all(orders[0].holds(sequence) for sequence in sequences if sequence)
+
+
+@given(st.lists(st.permutations("abcde"), max_size=30))
+def test_orders_are_few_and_miss_no_key(records: list[list[str]]) -> None:
+    orders: list[KeyOrder] = []
+    for record in records:
+        note_order(orders, dict.fromkeys(record))
+    assert len(orders) <= MAX_ORDERS
+    assert {key for order in orders for key in order.keys} == {key for record in records for key in record}

@@ -1,6 +1,6 @@
 """dlt: filesystem source to a Parquet table; user is flattened, lists and payload stay JSON as dlt's hints ask.
 
-    python dlt_load.py RAW OUTPUT ARCHIVE REPORT
+python dlt_load.py RAW OUTPUT ARCHIVE REPORT
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import os
 import sys
 import time
 from importlib import import_module
+from pathlib import Path
 
 COLUMNS = {
     "payload": {"data_type": "json"},
@@ -31,13 +32,12 @@ def main(raw: str, output: str, report: str) -> None:
     events.max_table_nesting = 1
     pipeline = dlt.pipeline(
         pipeline_name="bench",
-        pipelines_dir=os.path.join(os.path.dirname(report), "dlt"),
+        pipelines_dir=str(Path(report).with_name("dlt")),
         destination=dlt.destinations.filesystem(bucket_url=output),
         dataset_name="bench",
     )
     pipeline.run(events, loader_file_format="parquet").raise_on_failed_jobs()
-    with open(report, "w") as file:
-        json.dump({"query": time.monotonic() - start}, file)
+    Path(report).write_text(json.dumps({"query": time.monotonic() - start}))
 
 
 if __name__ == "__main__":

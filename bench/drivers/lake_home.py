@@ -1,7 +1,7 @@
 """A lake before and after `lake run`, in the LAKE_HOME of the environment; neither is part of what is timed.
 
-    python lake_home.py init              make the embedded Postgres, the ledger's tables and Dagster's
-    python lake_home.py report REPORT     what the ledger says of the run
+python lake_home.py init              make the embedded Postgres, the ledger's tables and Dagster's
+python lake_home.py report REPORT     what the ledger says of the run
 """
 
 from __future__ import annotations
@@ -35,7 +35,9 @@ def report(lake: Lake) -> dict[str, float]:
             if file.status != "SUCCEEDED" or file.archived_key is None:
                 raise ValueError(f"{file.s3_key} is {file.status}: {file.error_message}")
         for manifest in lake.ledger.manifests(dataset):
-            assert manifest.metrics and manifest.started_at and manifest.committed_at
+            assert manifest.metrics is not None
+            assert manifest.started_at is not None
+            assert manifest.committed_at is not None
             seconds.update(manifest.metrics["seconds"])
             began.append(manifest.started_at.timestamp())
             committed.append(manifest.committed_at.timestamp())

@@ -9,10 +9,10 @@ as the struct of a thousand fields that inference makes of it, the job takes thr
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import sys
 import time
+from pathlib import Path
 
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
@@ -65,10 +65,10 @@ def main(raw: str, output: str, archive: str, report: str, given_schema: bool) -
     )
     rows.write.mode("append").partitionBy("year", "month", "day", "mode").option("compression", "zstd").parquet(output)
     written = time.monotonic()
-    os.makedirs(archive, exist_ok=True)
-    for name in os.listdir(raw):
-        shutil.copy(os.path.join(raw, name), os.path.join(archive, name))
-        os.remove(os.path.join(raw, name))
+    Path(archive).mkdir()
+    for path in list(Path(raw).iterdir()):
+        shutil.copy(path, archive)
+        path.unlink()
     moved = time.monotonic()
     seconds = {
         "session": session - start,
@@ -76,10 +76,9 @@ def main(raw: str, output: str, archive: str, report: str, given_schema: bool) -
         "write": written - inferred,
         "move": moved - written,
     }
-    with open(report, "w") as file:
-        json.dump(seconds, file)
+    Path(report).write_text(json.dumps(seconds))
     spark.stop()
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:5], given_schema="--given-schema" in sys.argv)
+    main(sys.argv[1], sys.argv[2], sys.argv[3], sys.argv[4], "--given-schema" in sys.argv)

@@ -1,6 +1,6 @@
 """Polars by itself: a lazy scan of the same columns with the same types into a partitioned sink.
 
-    python polars_sink.py RAW OUTPUT ARCHIVE REPORT
+python polars_sink.py RAW OUTPUT ARCHIVE REPORT
 """
 
 from __future__ import annotations
@@ -8,13 +8,14 @@ from __future__ import annotations
 import json
 import sys
 import time
+from pathlib import Path
 
 import polars as pl
 
 GEO = pl.Struct({"lat": pl.Float64, "lon": pl.Float64})
 USER = pl.Struct({"id": pl.Int64, "name": pl.String, "geo": GEO, "tags": pl.List(pl.String)})
 LEGS = pl.List(pl.Struct({"from": pl.String, "to": pl.String, "minutes": pl.Int64}))
-SCHEMA = {
+SCHEMA: dict[str, pl.DataType | type[pl.DataType]] = {
     "id": pl.Int64,
     "DATE": pl.String,
     "ts": pl.String,
@@ -54,8 +55,7 @@ def main(raw: str, output: str, report: str) -> None:
     )
     target = pl.PartitionBy(output, key=["year", "month", "day", "mode"], include_key=False)
     rows.sink_parquet(target, compression="zstd", compression_level=3, mkdir=True, maintain_order=False)
-    with open(report, "w") as file:
-        json.dump({"query": time.monotonic() - start}, file)
+    Path(report).write_text(json.dumps({"query": time.monotonic() - start}))
 
 
 if __name__ == "__main__":

@@ -22,6 +22,8 @@ from lake_pipeline.kernel.layout import identifier, literal
 from lake_pipeline.lake import Lake
 from lake_pipeline.schemas import Schema
 
+_ROWS_AT_ONCE = 10_000
+
 
 def refresh(lake: Lake, dataset: Dataset) -> int:
     """Bring a dataset's view up to the ledger; the rows of its table."""
@@ -86,15 +88,22 @@ def _open(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
 
 
 def query(path: Path, sql: str) -> tuple[list[str], Iterator[tuple[Any, ...]]]:
-    """Column names and rows of a query on the catalogue.
+    """Column names and rows of a query on the catalogue; the rows are streamed.
 
     Raises:
-        QueryError: there is no catalogue yet, or DuckDB refused the query; the message says why.
+        QueryError: there is no catalogue yet, or DuckDB refused the query; the message says why. Rows may raise it too.
     """
+    answer = _answer(path, sql)
+    return list(next(answer)), answer
+
+
+def _answer(path: Path, sql: str) -> Iterator[tuple[Any, ...]]:
+    """The column names, then the rows."""
     try:
         with _open(path) as connection:
             cursor = connection.execute(sql)
-            names = [column[0] for column in cursor.description or ()]
-            return names, iter(cursor.fetchall())
+            yield tuple(column[0] for column in cursor.description or ())
+            while page := cursor.fetchmany(_ROWS_AT_ONCE):
+                yield from page
     except duckdb.Error as error:
         raise QueryError(str(error)) from error

@@ -85,9 +85,10 @@ def _print_fates(lake: Lake, expected: dict[str, list[SampleFile]]) -> list[str]
             row = _newest(lake, name, sample.key)
             differences += _differences(sample, row)
             counts = (row.rows_read, row.rows_written, row.rows_rescued, row.rows_quarantined) if row else [None] * 4
-            reason = row.error_message if row else None
-            rows.append([name, sample.key, sample.about, row.status if row else "missing", *counts, reason])
-    headers = ["dataset", "file", "which is", "status", "read", "written", "rescued", "quarantined", "reason"]
+            odd = sample.about if sample.rows_rescued or sample.rows_quarantined else None
+            reason = row.error_message if row and row.error_message else odd
+            rows.append([name, sample.key, row.status if row else "missing", *counts, reason])
+    headers = ["dataset", "file", "status", "read", "written", "rescued", "quarantined", "reason"]
     print_table(headers, rows)
     return differences
 

@@ -31,7 +31,8 @@ def dev(
     settings = load_settings()
     _refuse_taken(host, port)
     prepare_instance(settings)
-    command = [sys.executable, "-m", "dagster", "dev", "-m", "lake_pipeline.definitions"]
+    quiet = ["-W", "ignore:Function `dev_command` is superseded"]  # by a tool for projects, which this is not
+    command = [sys.executable, *quiet, "-m", "dagster", "dev", "-m", "lake_pipeline.definitions"]
     say(f"Dagster UI: http://{host}:{port} (ready in some seconds; Ctrl-C ends it)")
     sys.stdout.flush()
     # A session of its own: Ctrl-C reaches this process alone, which then asks the child to end, once.

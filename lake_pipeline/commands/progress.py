@@ -73,7 +73,8 @@ class RunDisplay:
     def _end(self, dataset: str, manifest: DueManifest, succeeded: bool) -> None:
         self.manifests[dataset] += 1
         if self._task is not None:
-            self._bar.advance(self._task, manifest.files)
+            left = self._lake.ledger.backlog_summary(dataset).files
+            self._bar.update(self._task, completed=max(0, (self._bar.tasks[0].total or 0) - left))
         title = f"{dataset} {manifest.manifest_id}"
         if succeeded:
             note(f"{title}: done in {time.monotonic() - self._began:.1f} s")

@@ -1,65 +1,64 @@
-"""Asset checks of a manifest, evaluated on the published files in the run that wrote them."""
+"""Asset checks of a manifest: conservation on the published files, and what the dataset declares."""
 
 from __future__ import annotations
+
+from collections.abc import Iterable
 
 import dagster as dg
 
 from lake_pipeline.attempts import Outcome
 from lake_pipeline.dataset import Dataset
-from lake_pipeline.published import count_nulls, count_rows
+from lake_pipeline.defs.metadata import markdown_table
+from lake_pipeline.kernel.results import CheckOutcome
+from lake_pipeline.published import count_rows
 from lake_pipeline.store import Store
 
 CONSERVED = "rows_conserved"
-REQUIRED = "required_columns"
-ROW_COUNT = "row_count"
 
 
 def check_specs(dataset: Dataset, key: dg.AssetKey) -> list[dg.AssetCheckSpec]:
-    specs = [
+    conserved = dg.AssetCheckSpec(
+        CONSERVED,
+        asset=key,
+        blocking=True,
+        description="Rows read are rows in the published files plus rows quarantined.",
+    )
+    declared = (
         dg.AssetCheckSpec(
-            CONSERVED,
+            name,
             asset=key,
-            blocking=True,
-            description="Rows read are rows in the published files plus rows quarantined.",
+            blocking=name in dataset.checks.blocking,
+            description=f"checks.{name} of the declaration, on every row of the manifest before it is published.",
         )
-    ]
-    if dataset.checks.required:
-        columns = ", ".join(dataset.checks.required)
-        specs.append(dg.AssetCheckSpec(REQUIRED, asset=key, description=f"Never NULL: {columns}."))
-    if dataset.checks.row_count:
-        minimum = dataset.checks.row_count.min
-        specs.append(dg.AssetCheckSpec(ROW_COUNT, asset=key, description=f"At least {minimum:,} rows."))
-    return specs
+        for name in dataset.checks.names
+    )
+    return [conserved, *declared]
 
 
-def check_results(dataset: Dataset, outcome: Outcome, store: Store, key: dg.AssetKey) -> list[dg.AssetCheckResult]:
-    keys = [dataset.output.prefix + file.path for file in outcome.results.outputs]
-    published = count_rows(store, keys)
+def conservation(dataset: Dataset, outcome: Outcome, store: Store, key: dg.AssetKey) -> dg.AssetCheckResult:
+    """Whether the files that were published hold just the rows that were read and not quarantined."""
+    published = count_rows(store, (dataset.output.prefix + file.path for file in outcome.results.outputs))
     read = sum(file.rows_read for file in outcome.results.files)
     quarantined = sum(file.rows_quarantined for file in outcome.results.files)
-    results = [
+    return dg.AssetCheckResult(
+        passed=read == published + quarantined,
+        asset_key=key,
+        check_name=CONSERVED,
+        metadata={"rows read": read, "rows published": published, "rows quarantined": quarantined},
+    )
+
+
+def declared_results(outcomes: Iterable[CheckOutcome], key: dg.AssetKey) -> list[dg.AssetCheckResult]:
+    """The declared checks as Dagster shows them, a sample of the offending rows among the metadata."""
+    return [
         dg.AssetCheckResult(
-            passed=read == published + quarantined,
+            passed=outcome.passed,
             asset_key=key,
-            check_name=CONSERVED,
-            metadata={"rows read": read, "rows published": published, "rows quarantined": quarantined},
+            check_name=outcome.name,
+            metadata={
+                "offending rows": outcome.offending,
+                **({"sample": dg.MetadataValue.md(markdown_table(list(outcome.sample)))} if outcome.sample else {}),
+            },
         )
+        for outcome in outcomes
     ]
-    if dataset.checks.required:
-        nulls = count_nulls(store, keys, dataset.checks.required)
-        results.append(
-            dg.AssetCheckResult(
-                passed=not nulls.total(), asset_key=key, check_name=REQUIRED, metadata={**nulls, "rows": published}
-            )
-        )
-    if dataset.checks.row_count:
-        minimum = dataset.checks.row_count.min
-        results.append(
-            dg.AssetCheckResult(
-                passed=published >= minimum,
-                asset_key=key,
-                check_name=ROW_COUNT,
-                metadata={"rows": published, "at least": minimum},
-            )
-        )
-    return results

@@ -1,17 +1,20 @@
 """The curated asset: a manifest's rows as Hive-partitioned Parquet."""
 
 # Annotations are read by Dagster when a definition is made, so they are not postponed here.
+from collections.abc import Iterator
+from typing import Any
+
 import dagster as dg
 
 from lake_pipeline.attempts import run_attempt
 from lake_pipeline.dataset import Dataset
-from lake_pipeline.defs.checks import check_results, check_specs
+from lake_pipeline.defs.checks import check_specs, conservation, declared_results
 from lake_pipeline.defs.keys import asset_key
 from lake_pipeline.defs.metadata import curated_metadata
 from lake_pipeline.defs.partitions import manifest_partitions
 from lake_pipeline.defs.pipes import engine_for
 from lake_pipeline.defs.resources import LakeResource
-from lake_pipeline.errors import LakeError
+from lake_pipeline.errors import CheckFailed, LakeError
 
 
 def curated_asset(dataset: Dataset) -> dg.AssetsDefinition:
@@ -30,25 +33,20 @@ def curated_asset(dataset: Dataset) -> dg.AssetsDefinition:
         pool="convert",
         metadata={"prefix": dataset.output.prefix, "partition_by": ", ".join(dataset.output.partition_by) or "none"},
     )
-    def curated(context: dg.AssetExecutionContext, lake: LakeResource) -> dg.MaterializeResult:  # type: ignore[type-arg]
+    def curated(context: dg.AssetExecutionContext, lake: LakeResource) -> Iterator[Any]:
         at = lake.lake
         try:
-            outcome = run_attempt(
-                dataset,
-                context.partition_key,
-                ledger=at.ledger,
-                store=at.store,
-                settings=at.settings,
-                engine=engine_for(context, at.settings),
-            )
+            outcome = run_attempt(at, dataset, context.partition_key, engine_for(context, at.settings))
+        except CheckFailed as error:
+            yield from declared_results(error.outcomes, key)
+            raise dg.Failure(description=str(error), allow_retries=False) from error
         except LakeError as error:
             raise dg.Failure(description=str(error), allow_retries=False) from error
         for file in outcome.results.files:
             if file.status != "SUCCEEDED":
                 context.log.warning(f"{file.status}: {file.key}: {file.error_message}")
-        return dg.MaterializeResult(
-            metadata=curated_metadata(dataset, outcome, at.store),
-            check_results=check_results(dataset, outcome, at.store, key),
-        )
+        yield dg.MaterializeResult(metadata=curated_metadata(dataset, outcome, at.store))
+        yield conservation(dataset, outcome, at.store, key)
+        yield from declared_results(outcome.results.checks, key)
 
     return curated

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 import dagster as dg
-from dagster_shared.error import SerializableErrorInfo
 
 from lake_pipeline.dataset import Dataset
 from lake_pipeline.defs.factory import lake_definitions
@@ -106,13 +105,12 @@ def _run(
             tags=attempt_tag(dataset, manifest),
             raise_on_error=False,
         )
-    if any(event.is_run_failure and _is_interruption(event.job_failure_data.error) for event in result.all_events):
+    if _interrupted(result):
         raise KeyboardInterrupt  # Dagster records Ctrl-C as the run's failure, and would let us go on
     return result.success
 
 
-def _is_interruption(error: SerializableErrorInfo | None) -> bool:
-    return error is not None and error.cls_name in (
-        dg.DagsterExecutionInterruptedError.__name__,
-        KeyboardInterrupt.__name__,
-    )
+def _interrupted(result: dg.ExecuteInProcessResult) -> bool:
+    causes = (event.job_failure_data.error for event in result.all_events if event.is_run_failure)
+    names = (dg.DagsterExecutionInterruptedError.__name__, KeyboardInterrupt.__name__)
+    return any(cause is not None and cause.cls_name in names for cause in causes)

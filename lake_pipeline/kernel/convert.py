@@ -14,11 +14,12 @@ from pathlib import Path
 
 import duckdb
 
-from lake_pipeline.dataset import Dataset
+from lake_pipeline.dataset import Dataset, partition_keys
 from lake_pipeline.errors import ConservationError, ObjectChanged, ObjectMissing, StoreError
 from lake_pipeline.kernel import shape
 from lake_pipeline.kernel.layout import Layout, literal, reserved_names
 from lake_pipeline.kernel.observed import Lens
+from lake_pipeline.kernel.quality import evaluate
 from lake_pipeline.kernel.repair import Repairer
 from lake_pipeline.kernel.results import FileResult, Results, StagedFile
 from lake_pipeline.kernel.rows import RowStream
@@ -29,8 +30,6 @@ from lake_pipeline.store import Store
 
 _log = logging.getLogger(__name__)
 RECORDS = "records.ndjson"
-# Objects on the way to a column are paths too; a survey of many more paths than columns need not go on.
-_PATHS_PER_COLUMN = 4
 
 
 @dataclass(frozen=True)
@@ -55,6 +54,7 @@ def convert(job: Job, store: Store, on_progress: Callable[[str], None] = _log.in
     """Read every raw file of the manifest and stage its rows as Parquet.
 
     Raises:
+        CheckInvalid: a declared check cannot be evaluated.
         SchemaConflict: the data breaks the dataset's rules for schemas.
         ConservationError: a row is missing or doubled; nothing may be published.
         ObjectChanged: a raw file changed while it was read.
@@ -70,15 +70,13 @@ def convert(job: Job, store: Store, on_progress: Callable[[str], None] = _log.in
         with clock.step("survey"):
             rules = job.dataset.schema_
             fixed = job.schema.version > 0 and rules.mode != "evolve"
-            survey = Survey(_lens(job), job.dataset.source, _PATHS_PER_COLUMN * rules.max_columns, fixed)
+            survey = Survey(_lens(job), job.dataset.source, rules.max_columns, fixed)
             survey.look(raw, pool, job.threads)
         failed += [_gone(file, survey.vanished[file.id]) for file in raw if file.id in survey.vanished]
         raw = [file for file in raw if file.id not in survey.vanished]
         readable = [file for file in raw if file.id not in survey.unreadable]
         on_progress(f"{sum(survey.rows.values()):,} records seen, {len(survey.unreadable)} files unreadable")
-        schema, changes = evolve(
-            job.schema, survey.root, job.dataset.schema_, reserved_names(job.dataset.output)
-        )
+        schema, changes = evolve(job.schema, survey.root, job.dataset.schema_, reserved_names(job.dataset.output))
         layout = Layout.of(schema, job.dataset.output)
         with clock.step("write"):
             stream, outputs = _write(job, layout, survey, readable, pool, data)
@@ -87,6 +85,8 @@ def convert(job: Job, store: Store, on_progress: Callable[[str], None] = _log.in
         written = _rows_by_file(outputs, data)
         _check_unchanged(job.manifest.files, store, {file.id for file in readable})
         files = [*failed, *_outcomes(raw, survey, stream, written)]
+    with clock.step("checks"):
+        checks = evaluate(job.dataset.checks, job.dataset.output, schema, data, outputs)
     return Results(
         files=tuple(files),
         outputs=outputs,
@@ -96,6 +96,7 @@ def convert(job: Job, store: Store, on_progress: Callable[[str], None] = _log.in
         quarantined_records=stream.has_quarantined,
         bytes_read=sum(file.path.stat().st_size for file in raw),
         seconds=clock.seconds,
+        checks=checks,
     )
 
 
@@ -118,9 +119,7 @@ def _fetch(job: Job, store: Store) -> tuple[list[RawFile], list[FileResult]]:
             _check_version(file, store)
             return RawFile(file.id, file.key, store.fetch(file.location, job.scratch))
         except StoreError as error:
-            return FileResult(
-                file.id, file.key, "FAILED", error_class=type(error).__name__, error_message=str(error)
-            )
+            return FileResult(file.id, file.key, "FAILED", error_class=type(error).__name__, error_message=str(error))
 
     with ThreadPoolExecutor(16) as pool:
         outcomes = list(pool.map(fetch, job.manifest.files))
@@ -147,10 +146,14 @@ def _lens(job: Job) -> Lens:
     hints = {tuple(path.split(".")): type_ for path, type_ in rules.hints.items()}
     known = {column.path: column.type for column in job.schema.columns}
     types = hints | known
+    folders = {name for name, part, _ in partition_keys(job.dataset.output.partition_by) if part is None}
+    labels = {(name,) for name in folders} | {column.path for column in job.schema.columns if column.name in folders}
+    labels |= {tuple(path.split(".")) for path, name in rules.flatten.rename.items() if name in folders}
     return Lens(
         opaque=frozenset(path for path, type_ in types.items() if type_ == "json")
         | {path for name in rules.flatten.keep_json if (path := tuple(name.split("."))) not in known},
         timestamps=frozenset(path for path, type_ in types.items() if type_ == "timestamp"),
+        labels=frozenset(labels),
         depth=rules.flatten.depth,
         arrays=rules.flatten.arrays == "keep",
     )
@@ -214,9 +217,7 @@ def _rows_by_file(outputs: tuple[StagedFile, ...], data: Path) -> Counter[str]:
         return Counter(dict(connection.execute(query).fetchall()))
 
 
-def _outcomes(
-    raw: list[RawFile], survey: Survey, stream: RowStream, written: Counter[str]
-) -> Iterator[FileResult]:
+def _outcomes(raw: list[RawFile], survey: Survey, stream: RowStream, written: Counter[str]) -> Iterator[FileResult]:
     for file in raw:
         if file.id in survey.unreadable:
             yield FileResult(

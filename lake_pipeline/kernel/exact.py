@@ -12,6 +12,7 @@ import sys
 from collections.abc import Iterable
 from datetime import datetime
 from typing import Any, NoReturn, TypeAlias
+from urllib.parse import quote
 
 JsonObject: TypeAlias = dict[str, Any]
 
@@ -29,6 +30,8 @@ _NORMAL = sys.float_info.min
 _INT64 = range(-(2**63), 2**63)
 # Well below the depth at which Python's own stack ends, wherever the caller stands on it.
 MAX_DEPTH = 200
+# A folder is named key=value, percent-encoded, and file systems end a name at 255 bytes.
+MAX_LABEL_BYTES = 192
 
 
 class BadRecord(ValueError):
@@ -79,9 +82,7 @@ def _constant(word: str) -> NoReturn:
     raise BadRecord(f"{word} is not a JSON value")
 
 
-_DECODER = json.JSONDecoder(
-    parse_int=Number, parse_float=Number, parse_constant=_constant, object_pairs_hook=_object
-)
+_DECODER = json.JSONDecoder(parse_int=Number, parse_float=Number, parse_constant=_constant, object_pairs_hook=_object)
 
 
 def parse(text: bytes) -> JsonObject:
@@ -171,6 +172,11 @@ def is_timestamp(value: str) -> bool:
     except ValueError:
         return False
     return "0001-01-02" <= match[1] <= "9999-12-30"  # a zone must not push it out of the calendar
+
+
+def is_label(value: str) -> bool:
+    """Whether the string is short enough to name a folder."""
+    return len(quote(value, safe="", errors="replace")) <= MAX_LABEL_BYTES
 
 
 def is_double(number: Number) -> bool:

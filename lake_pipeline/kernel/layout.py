@@ -96,9 +96,7 @@ class Layout:
     def _computed(self) -> list[tuple[str, str | None, str]]:
         """Hive keys that no column of the table holds by that name."""
         return [
-            item
-            for item in partition_keys(self.output.partition_by)
-            if item[1] or _find(self.schema, item[2]) is None
+            item for item in partition_keys(self.output.partition_by) if item[1] or _find(self.schema, item[2]) is None
         ]
 
     def _name(self, column: Column) -> str:
@@ -165,4 +163,3 @@ def _spec(type_: Type) -> Any:
             return "VARCHAR"
         case _:
             return _SQL_TYPES[type_]
-

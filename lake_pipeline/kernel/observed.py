@@ -6,12 +6,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from lake_pipeline.kernel.exact import BadRecord, Duplicated, JsonObject, Number, is_timestamp
+from lake_pipeline.kernel.exact import BadRecord, Duplicated, JsonObject, Number, is_label, is_timestamp
+from lake_pipeline.kernel.ordering import KeyOrder, note_order
 
 # Stands for "each element" in the path of what is inside a list; no source key contains it.
 ELEMENT = "\x00each"
-# Writers have an order each, and a lake has few writers; objects in yet another order take the exact path.
-MAX_ORDERS = 4
 
 
 @dataclass
@@ -24,10 +23,11 @@ class Node:
 
     examples: dict[str, str] = field(default_factory=dict)
     children: dict[str, Node] = field(default_factory=dict)
-    orders: list[list[str]] = field(default_factory=list)  # each: keys as some objects here had them
+    orders: list[KeyOrder] = field(default_factory=list)
     element: Node | None = None
     seen: int = 0  # objects seen here
     present: int = 0  # how many of the parent's objects had this key
+    short: bool = False  # whether strings here are to be labels, short enough for a folder's name
 
     @property
     def kinds(self) -> set[str]:
@@ -41,7 +41,7 @@ class Node:
 
     def items(self) -> Iterator[tuple[str, Node]]:
         """Children in the order that their keys come in the source."""
-        keys = dict.fromkeys(key for order in self.orders for key in order)
+        keys = dict.fromkeys(key for order in self.orders for key in order.keys)
         return ((key, self.children[key]) for key in keys)
 
     def size(self) -> int:
@@ -54,12 +54,13 @@ class Node:
 class Lens:
     """What decides how a path is looked at.
 
-    `opaque`: paths kept as JSON text; `timestamps`: paths hinted so; `depth`: levels of objects that become columns;
-    `arrays`: whether arrays are looked into.
+    `opaque`: paths kept as JSON text; `timestamps`: paths hinted so; `labels`: paths that will most likely name
+    folders; `depth`: levels of objects that become columns; `arrays`: whether arrays are looked into.
     """
 
     opaque: frozenset[tuple[str, ...]] = frozenset()
     timestamps: frozenset[tuple[str, ...]] = frozenset()
+    labels: frozenset[tuple[str, ...]] = frozenset()
     depth: int = 3
     arrays: bool = True
 
@@ -112,6 +113,10 @@ def _observe(node: Node, value: Any, where: str, lens: Lens, path: tuple[str, ..
     new = kind not in node.examples
     if new:
         node.examples[kind] = where
+        node.short = path in lens.labels
+    if node.short and kind == "string" and not is_label(value):
+        node.short = False
+        new = True
     if kind == "object":
         new |= _observe_object(node, value, where, lens, path)
     elif kind == "array" and value:
@@ -127,7 +132,7 @@ def _observe_object(node: Node, value: Mapping[str, Any], where: str, lens: Lens
     # The shape must learn that a key is optional when the first object comes that lacks it.
     lacks = len(value) < len(node.children) or any(key not in node.children for key in value)
     new = lacks and any(child.present == node.seen and key not in value for key, child in node.children.items())
-    new |= _note_order(node.orders, value)
+    new |= note_order(node.orders, value)
     for key, item in value.items():
         child = node.children.get(key)
         if child is None:
@@ -137,36 +142,3 @@ def _observe_object(node: Node, value: Mapping[str, Any], where: str, lens: Lens
         new |= _observe(child, item, where, lens, (*path, key))
     node.seen += 1
     return new
-
-
-def _note_order(orders: list[list[str]], keys: Mapping[str, Any]) -> bool:
-    """Find the keys a place in one of the orders, or start another; True if that changed anything."""
-    if not keys:
-        return False
-    for order in orders:
-        places = {key: place for place, key in enumerate(order)}
-        known = [places[key] for key in keys if key in places]
-        if known == sorted(known):
-            if len(known) == len(keys):
-                return False
-            _insert(order, keys, places)
-            return True
-    if len(orders) < MAX_ORDERS:
-        orders.append(list(keys))
-        return True
-    first = {key: place for place, key in enumerate(orders[0])}
-    new = [key for key in keys if all(key not in order for order in orders)]
-    _insert(orders[0], dict.fromkeys(new), first)
-    return bool(new)
-
-
-def _insert(order: list[str], keys: Mapping[str, Any], places: Mapping[str, int]) -> None:
-    """Put the new keys where the object has them: after the known one before them."""
-    at = 0
-    added = 0
-    for key in keys:
-        if key in places:
-            at = places[key] + added + 1
-        else:
-            order.insert(at, key)
-            at, added = at + 1, added + 1

@@ -4,15 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import quote
 
 from lake_pipeline.kernel import exact
 from lake_pipeline.kernel.exact import BadRecord, Duplicated, JsonObject, Number
 from lake_pipeline.kernel.layout import Layout
 from lake_pipeline.schemas import ListOf, Path, StructOf, Type
-
-# A folder is named key=value, percent-encoded, and file systems end a name at 255 bytes.
-MAX_LABEL_BYTES = 192
 
 
 def fits(value: Any, type_: Type) -> bool:
@@ -46,6 +42,21 @@ def fits(value: Any, type_: Type) -> bool:
             raise AssertionError(type_)
 
 
+def _duplicate(value: Any, type_: Type) -> str | None:
+    """A key that comes twice in the value; JSON text keeps such keys, so those inside it do not count."""
+    match type_:
+        case "json":
+            return None
+        case ListOf(element) if isinstance(value, list):
+            return next((key for item in value if (key := _duplicate(item, element)) is not None), None)
+        case StructOf(fields) if isinstance(value, dict) and not isinstance(value, Duplicated):
+            types: dict[str, Type] = dict(fields)
+            keys = (_duplicate(item, types[key]) for key, item in value.items() if key in types)
+            return next((key for key in keys if key is not None), None)
+        case _:
+            return exact.first_duplicate(value)
+
+
 @dataclass(frozen=True)
 class Repairer:
     """Splits records for one layout."""
@@ -70,9 +81,9 @@ class Repairer:
             here = (*path, key)
             column = self.layout.columns.get(here)
             if column:
-                if column.type != "json" and (duplicate := exact.first_duplicate(item)) is not None:
+                if (duplicate := _duplicate(item, column.type)) is not None:
                     raise BadRecord(f"duplicate key {duplicate!r}")
-                if not fits(item, column.type) or (here in self.layout.labels and not _is_short(item)):
+                if not fits(item, column.type) or (item and here in self.layout.labels and not exact.is_label(item)):
                     _rescue(rescued, column.name, item)
                 elif here in self.layout.doors:
                     root[self.layout.doors[here]] = item
@@ -85,10 +96,6 @@ class Repairer:
                     target[key] = inner
             elif item is not None:  # a null that has no column is what an absent key is
                 _rescue(rescued, ".".join(here), item)
-
-
-def _is_short(value: str | None) -> bool:
-    return value is None or len(quote(value, safe="")) <= MAX_LABEL_BYTES
 
 
 def _rescue(rescued: JsonObject, name: str, value: Any) -> None:

@@ -33,6 +33,17 @@ class StagedFile:
 
 
 @dataclass(frozen=True)
+class CheckOutcome:
+    """A declared check on the staged rows: how many offend, and a few of them."""
+
+    name: str
+    passed: bool
+    blocking: bool
+    offending: int
+    sample: tuple[dict[str, Any], ...]
+
+
+@dataclass(frozen=True)
 class Results:
     """One attempt's outcome. `schema` is what the table must have for these rows; `changes` is what that adds.
 
@@ -47,6 +58,7 @@ class Results:
     quarantined_records: bool
     bytes_read: int
     seconds: dict[str, float]
+    checks: tuple[CheckOutcome, ...] = ()
 
     @property
     def rows_written(self) -> int:
@@ -64,5 +76,6 @@ class Results:
                 "outputs": tuple(StagedFile(**item) for item in document["outputs"]),
                 "schema": Schema.from_json(document["schema"]),
                 "changes": tuple(document["changes"]),
+                "checks": tuple(CheckOutcome(**item) for item in document["checks"]),
             }
         )

@@ -34,9 +34,7 @@ _DOUBLE = (
     + "|".join(rf"[1-9][0-9]{{{digits - 1}}}(?:\.[0-9]{{1,{17 - digits}}})?" for digits in range(1, 16))
     + r")(?:[eE][-+]?[0-9]{1,2})?\b"
 )
-_DAY = (
-    r"[12][0-9]{3}-(?:(?:0[1-9]|1[0-2])-(?:0[1-9]|1[0-9]|2[0-8])|(?:0[13-9]|1[0-2])-(?:29|30)|(?:0[13578]|1[02])-31)"
-)
+_DAY = r"[12][0-9]{3}-(?:(?:0[1-9]|1[0-2])-(?:0[1-9]|1[0-9]|2[0-8])|(?:0[13-9]|1[0-2])-(?:29|30)|(?:0[13578]|1[02])-31)"
 _TIMESTAMP = (
     rf'"{_DAY}[T ](?:[01][0-9]|2[0-3]):[0-5][0-9](?::[0-5][0-9](?:\.[0-9]{{1,6}})?)?'
     r'(?:Z|[+-](?:0[0-9]|1[0-4]):[0-5][0-9])?"'
@@ -62,7 +60,8 @@ def narrow(seen: Node, layout: Layout, path: Path = ()) -> Node:
         here = (*path, key)
         column = layout.columns.get(here)
         if column and here not in layout.doors:
-            kept = _narrow_value(child, "label" if here in layout.labels else column.type)
+            kept = _narrow_value(child, column.type)
+            kept.short = here in layout.labels
         elif here in layout.parents:
             kept = narrow(child, layout, here)
             kept.examples = {"object": ""}
@@ -84,15 +83,13 @@ def _narrow_value(seen: Node, type_: Type) -> Node:
             result.examples = dict.fromkeys({"float"} if {"int", "float"} & seen.kinds else (), "")
         case "bigint":
             result.examples = dict.fromkeys({"int"} if {"int", "long"} & seen.kinds else (), "")
-        case "label":
-            result.examples = dict.fromkeys({"label"} if "string" in seen.kinds else (), "")
         case ListOf(element):
             result.examples = dict.fromkeys({"array"} & seen.kinds, "")
             result.element = _narrow_value(seen.element, element) if seen.element else None
         case StructOf(fields):
             result.examples = dict.fromkeys({"object"} & seen.kinds, "")
             types = dict(fields)
-            result.orders = [[key for key in order if key in types] for order in seen.orders]
+            result.orders = seen.orders
             for key, child in seen.items():
                 if key in types:
                     result.children[key] = _narrow_value(child, types[key])
@@ -128,11 +125,9 @@ def _value(node: Node) -> str:
     if "boolean" in kinds:
         options += ["true", "false"]
     if "string" in kinds:
-        options.append(_STRING)
+        options.append(_LABEL if node.short else _STRING)
     elif "timestamp" in kinds:
         options.append(_TIMESTAMP)
-    elif "label" in kinds:
-        options.append(_LABEL)
     if "array" in kinds:
         items = rf"(?:,?{_S}{_value(node.element)}{_S})*" if node.element else ""
         options.append(rf"\[{_S}{items}\]")
@@ -148,7 +143,7 @@ def _object(node: Node) -> str:
         raise _TooWide
     alternatives = []
     for order in node.orders:
-        keys = [key for key in order if key in node.children]
+        keys = [key for key in order.keys if key in node.children]
         if not keys:
             continue
         required = [key for key in keys if key not in optional]

@@ -22,6 +22,8 @@ from lake_pipeline.kernel.source import Unreadable
 from lake_pipeline.schemas import too_wide
 
 _FIRST_LOOK = 64
+# Objects on the way to a column are paths too; a survey of many more paths than columns need not go on.
+_PATHS_PER_COLUMN = 4
 
 
 @dataclass(frozen=True)
@@ -39,13 +41,13 @@ class Survey:
 
     `rows`: records by file id; `unreadable`: reason by file id, for files that are to be quarantined whole;
     `vanished`: the same for files that went away; `plain`: (file id, block number) of the blocks whose every record
-    matched `pattern`, as it is at the end. Beyond `most_paths` paths nothing more is learnt where the schema is
-    `fixed`, and it is an error where each would become a column.
+    matched `pattern`, as it is at the end. With far more paths than `max_columns` nothing more is learnt where
+    the schema is `fixed`, and it is an error where they would become columns.
     """
 
     lens: Lens
     source: Source
-    most_paths: int
+    max_columns: int
     fixed: bool
     root: Node = field(default_factory=Node)
     rows: dict[int, int] = field(default_factory=dict)
@@ -101,7 +103,7 @@ class Survey:
             batch, unknown = unknown[:size], unknown[size:]
             size *= 2
             new = False
-            full = self.fixed and self.root.size() > self.most_paths
+            full = self.fixed and self.root.size() > _PATHS_PER_COLUMN * self.max_columns
             for index in batch:
                 try:
                     record = exact.parse(text_of(block, int(index)))
@@ -110,8 +112,8 @@ class Survey:
                     reasons.append(str(error))
             if new:
                 self.lessons += 1
-                if not self.fixed and self.root.size() > self.most_paths:
-                    raise too_wide(self.root, self.root.size(), self.most_paths)
+                if not self.fixed and self.root.size() > _PATHS_PER_COLUMN * self.max_columns:
+                    raise too_wide(self.root, self.max_columns)
                 self.pattern = shape.pattern(self.root)
                 self.plain.clear()
                 if len(unknown):

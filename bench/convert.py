@@ -1,0 +1,149 @@
+"""Measures `lake run` against what people would write in its place, in one run that prints ratios.
+
+    python -m bench.convert [--size 400MB --size 1GB] [--peers lake,naive_spark,duckdb] [--rounds 3] [--quick]
+
+Exit status 0 whether targets are reached or not; 1 where a peer failed or wrote other rows than its neighbours.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import signal
+import sys
+import tempfile
+from pathlib import Path
+from types import FrameType
+from typing import NoReturn
+
+from pydantic import ByteSize, TypeAdapter, ValidationError
+from rich.console import Console
+from rich.markup import escape
+
+from bench.output import Output, check_equal
+from bench.peers import DEFAULT, PEERS, Peer
+from bench.ratios import ratios
+from bench.tables import document, machine, sheets
+from bench.trial import Trial, run_trial
+from lake_pipeline.errors import LakeError
+from lake_pipeline.samples import write_ndjson
+
+FILES = 40
+
+
+def main() -> int:
+    signal.signal(signal.SIGTERM, _stopped)  # so that the scratch folder goes as well
+    options = _options()
+    progress = Console(stderr=True, highlight=False)
+    try:
+        peers = _chosen(options.peers, progress)
+        with tempfile.TemporaryDirectory(prefix="lake-bench-", dir=options.scratch) as folder:
+            trials = [
+                trial
+                for size in options.size
+                for trial in measure_size(size, peers, options.rounds, options.patience, Path(folder), progress)
+            ]
+    except LakeError as error:
+        progress.print(f"error: {escape(str(error))}", style="red")
+        return 1
+    found = ratios(trials)
+    console = Console() if sys.stdout.isatty() else Console(width=140)
+    made = sheets(trials, found)
+    for sheet in made:
+        sheet.print(console)
+    print("Markdown:\n")
+    print("\n\n".join(sheet.markdown() for sheet in made))
+    print(f"\n{json.dumps(machine(trials))}")
+    if options.json:
+        options.json.write_text(json.dumps(document(trials, found), indent=1))
+    return 0
+
+
+def measure_size(
+    size: int, peers: list[Peer], rounds: int, patience: float, scratch: Path, progress: Console
+) -> list[Trial]:
+    """Every peer in turn, round by round, each round beginning with another one.
+
+    Raises:
+        EngineError: a peer failed.
+        ConservationError: a peer lost, doubled or changed a row.
+    """
+    raw = write_ndjson(scratch / f"raw-{size}", total_bytes=size, files=FILES)
+    expected = sum(path.read_bytes().count(b"\n") for path in raw)
+    trials: list[Trial] = []
+    outputs: dict[str, Output] = {}
+    for number in range(1, rounds + 1):
+        first = (number - 1) % len(peers)
+        for peer in [*peers[first:], *peers[:first]]:
+            trial = run_trial(peer, raw, number, scratch, patience)
+            check_equal(peer.name, trial.output, expected, outputs)
+            outputs[peer.name] = trial.output
+            trials.append(trial)
+            used = trial.usage
+            progress.print(
+                f"{size / 1e6:,.0f} MB, round {number}: {peer.name} {used.wall_seconds:.1f} s,"
+                f" others used {used.others_cpu_seconds:.1f} CPU s meanwhile"
+            )
+    for path in raw:
+        path.unlink()
+    return sorted(trials, key=lambda trial: peers.index(PEERS[trial.peer]))
+
+
+def _chosen(names: str | None, progress: Console) -> list[Peer]:
+    """The peers asked for, or the default ones that are installed."""
+    if names:
+        return [PEERS[name] for name in names.split(",")]
+    for name in DEFAULT:
+        if not PEERS[name].installed:
+            progress.print(f"{name} is left out: {PEERS[name].module} is not installed")
+    return [PEERS[name] for name in DEFAULT if PEERS[name].installed]
+
+
+def _stopped(number: int, _: FrameType | None) -> NoReturn:
+    raise SystemExit(128 + number)
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m bench.convert",
+        description="Compare lake run with what people would write in its place.",
+        epilog="Peers: " + "; ".join(f"{peer.name} ({peer.about})" for peer in PEERS.values()),
+    )
+    parser.add_argument("--size", action="append", type=_bytes, help="bytes of raw files, may be repeated")
+    parser.add_argument("--peers", type=_peers, help=f"default: {','.join(DEFAULT)}, where installed")
+    parser.add_argument("--rounds", type=int, help="how often each peer runs (default: 3)")
+    parser.add_argument("--quick", action="store_true", help="100 MB and one round, where nothing else is said")
+    parser.add_argument(
+        "--patience",
+        type=float,
+        default=60.0,
+        metavar="SECONDS",
+        help="how long each run may wait for an idle machine",
+    )
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write every figure here")
+    parser.add_argument("--scratch", type=Path, metavar="FOLDER", help="where a temporary folder is made")
+    options = parser.parse_args()
+    options.size = options.size or ([_bytes("100MB")] if options.quick else [_bytes("400MB"), _bytes("1GB")])
+    options.patience = 0.0 if options.quick else options.patience
+    options.rounds = options.rounds or (1 if options.quick else 3)
+    return options
+
+
+def _bytes(text: str) -> int:
+    try:
+        return TypeAdapter(ByteSize).validate_python(text)
+    except ValidationError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a size such as 400MB") from None
+
+
+def _peers(text: str) -> str:
+    for name in text.split(","):
+        if name not in PEERS:
+            raise argparse.ArgumentTypeError(f"{name!r} is none of {', '.join(PEERS)}")
+        if not PEERS[name].installed:
+            raise argparse.ArgumentTypeError(f"{name} needs the package {PEERS[name].module}")
+    return text
+
+
+if __name__ == "__main__":
+    sys.exit(main())

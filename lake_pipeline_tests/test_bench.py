@@ -1,0 +1,64 @@
+"""The benchmark's quick form, on a few megabytes: every peer writes the same rows. No time is asserted."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from bench.output import Output, check_equal
+from lake_pipeline.errors import ConservationError
+
+ROOT = Path(__file__).parents[1]
+
+
+def _bench(*arguments: str) -> subprocess.CompletedProcess[str]:
+    env = {name: value for name, value in os.environ.items() if not name.startswith(("LAKE_", "DAGSTER_"))}
+    command = [sys.executable, "-m", "bench.convert", *arguments]
+    return subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True)
+
+
+def test_quick_run_finds_the_same_rows_in_every_output_and_leaves_nothing_behind(short_dir: Path) -> None:
+    report = short_dir / "report.json"
+    scratch = short_dir / "scratch"
+    scratch.mkdir()
+    peers = "lake,kernel,duckdb,polars"
+    ran = _bench("--quick", "--size", "3MB", "--peers", peers, "--json", str(report), "--scratch", str(scratch))
+    assert ran.returncode == 0, ran.stderr
+    assert list(scratch.iterdir()) == []
+    measured = json.loads(report.read_text())
+    outputs = {trial["peer"]: trial["output"] for trial in measured["trials"]}
+    assert sorted(outputs) == sorted(peers.split(","))
+    assert len({output["rows"] for output in outputs.values()}) == 1
+    assert len({output["digest"] for output in outputs.values()}) == 1
+    assert outputs["lake"]["rows"] > 8000
+    assert {ratio["name"] for ratio in measured["ratios"]} >= {
+        "polars / lake, wall-clock",
+        "lake's conversion / bare DuckDB's query",
+    }
+    assert "| lake |" in ran.stdout  # the Markdown table
+    for trial in measured["trials"]:
+        assert trial["usage"]["wall_seconds"] > 0
+        assert trial["usage"]["cpu_seconds"] > 0
+
+
+def test_unknown_peer_and_unreadable_size_are_refused_by_name() -> None:
+    peer = _bench("--peers", "lake,excel")
+    assert peer.returncode == 2
+    assert "'excel' is none of lake" in peer.stderr
+    size = _bench("--size", "huge")
+    assert size.returncode == 2
+    assert "'huge' is not a size" in size.stderr
+
+
+def test_lost_row_and_changed_value_are_refused() -> None:
+    good = Output(rows=2, files=1, bytes=9, ids="3", digest="5")
+    check_equal("a", good, 2, {"b": good})
+    with pytest.raises(ConservationError, match="a wrote 1 rows of 2 records"):
+        check_equal("a", Output(1, 1, 9, "3", "5"), 2, {})
+    with pytest.raises(ConservationError, match="a and b wrote different values"):
+        check_equal("a", Output(2, 1, 9, "3", "6"), 2, {"b": good})

@@ -1,0 +1,28 @@
+"""The documentation is true: its reference is the model's, and every command has its line in the README."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from docs import make_reference
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def test_the_reference_of_the_declaration_is_what_the_model_says() -> None:
+    assert make_reference.TARGET.read_text() == make_reference.render()
+
+
+def test_every_field_of_the_declaration_has_a_meaning() -> None:
+    assert not re.findall(r"^\|.*\|  \|$", make_reference.render(), re.MULTILINE)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_between_pages_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#]+?)(?:#[^)]*)?\)", page.read_text()):
+        if "://" not in target:
+            assert (page.parent / target).exists(), f"{page.name} links to {target}"
