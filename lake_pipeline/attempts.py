@@ -54,9 +54,8 @@ def run_attempt(lake: Lake, dataset: Dataset, manifest_id: str, engine: Callable
     except LeaseLost:
         raise
     except BaseException as error:
-        message = str(error) if isinstance(error, LakeError) else f"{type(error).__name__}: {error}"
         with suppress(LeaseLost):
-            ledger.fail_attempt(dataset.name, manifest_id, attempt, message)
+            ledger.fail_attempt(dataset.name, manifest_id, attempt, _reason(error))
         raise
     # The rows are safe by now: what fails from here on is finished by the next pass, and undoes nothing.
     refresh(lake, dataset)
@@ -64,6 +63,14 @@ def run_attempt(lake: Lake, dataset: Dataset, manifest_id: str, engine: Callable
     clean(dataset.name, leftovers, store, ledger)
     archived = archive(dataset, store, ledger, manifest_id)
     return Outcome(manifest, attempt, results, archived)
+
+
+def _reason(error: BaseException) -> str:
+    """What the ledger says of a failed attempt."""
+    if isinstance(error, LakeError):
+        return str(error)
+    # Ctrl-C, SIGTERM and a run that was cancelled in the UI are no Exceptions.
+    return f"{type(error).__name__}: {error}" if isinstance(error, Exception) else "interrupted"
 
 
 def _convert_and_publish(

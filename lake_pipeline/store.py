@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import threading
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
@@ -195,7 +196,8 @@ class Store:
     def _link(source: Path, target: Path) -> None:
         # A staged file never changes again, so a second name for it is as good as a copy.
         target.parent.mkdir(parents=True, exist_ok=True)
-        temporary = target.with_name(f".{target.name}.{os.getpid()}")
+        # The name on the way is in staging, where a killed process's leftovers are cleared.
+        temporary = source.with_name(f".{source.name}.{os.getpid()}.{threading.get_ident()}")
         temporary.unlink(missing_ok=True)
         os.link(source, temporary)
         temporary.replace(target)

@@ -50,8 +50,10 @@ def test_the_ui_shows_the_lake_picks_up_a_new_file_and_backfills_a_partition(
             )["launchPartitionBackfill"]
             assert answer["__typename"] == "LaunchBackfillSuccess", answer
             eventually(
-                lambda: lake.ledger.manifest("events", "2026-week07.0001").attempt == 2
-                and lake.ledger.manifest("events", "2026-week07.0001").state == "COMMITTED",
+                lambda: (
+                    lake.ledger.manifest("events", "2026-week07.0001").attempt == 2
+                    and lake.ledger.manifest("events", "2026-week07.0001").state == "COMMITTED"
+                ),
                 120,
                 "the backfill's run",
             )
