@@ -141,9 +141,10 @@ class Flatten(_Strict):
 class SchemaRules(_Strict):
     """How types are set and what happens when data changes."""
 
-    mode: Literal["evolve", "rescue", "strict"] = Field(
+    mode: Literal["evolve", "rescue", "strict", "strings"] = Field(
         "evolve",
-        description="evolve: new keys become columns; rescue: they go to _rescued; strict: a change fails the manifest",
+        description="evolve: new keys become columns; rescue: they go to _rescued; strict: a change fails the"
+        " manifest; strings: evolve, with every column a string that holds values as they were written",
     )
     hints: dict[str, Literal["string", "bigint", "double", "boolean", "timestamp", "json"]] = Field(
         default_factory=dict, description="dotted source path to type"
@@ -152,6 +153,17 @@ class SchemaRules(_Strict):
     max_columns: PositiveInt = Field(
         2000, description="columns at most; more means that data is used as keys: name it under keep_json"
     )
+
+    @property
+    def evolves(self) -> bool:
+        """Whether new keys become columns of a known schema."""
+        return self.mode in ("evolve", "strings")
+
+    @model_validator(mode="after")
+    def _strings_need_no_hints(self) -> SchemaRules:
+        if self.mode == "strings" and self.hints:
+            raise ValueError("schema.mode is strings, so every column is one and hints have no place")
+        return self
 
 
 _EXPRESSION = re.compile(r"(?:(year|month|day|hour)\()?([^()]+?)(\))?")

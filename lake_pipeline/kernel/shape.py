@@ -13,6 +13,9 @@ from __future__ import annotations
 import json
 import re
 
+import pyarrow as pa
+import pyarrow.compute as pc
+
 from lake_pipeline.kernel.layout import Layout
 from lake_pipeline.kernel.observed import Node
 from lake_pipeline.schemas import ListOf, Path, StructOf, Type
@@ -42,15 +45,35 @@ _TIMESTAMP = (
 # What a Hive key's value may be for its folder's name to stay short, however it is encoded.
 _LABEL = r'"(?:[ !#-\[\]-~]{0,64}|[^"\\\x00-\x1f]{0,16})"'
 _ANY_DEPTH = 4
+# Of what a text column holds, only what DuckDB writes as it was spelled: integers of up to 18 digits, decimals of up
+# to 14 without a needless zero or an exponent, strings inside arrays and objects without \\u escapes.
+_EXACT_NUMBER = (
+    r"(?:-?[1-9][0-9]{0,17}\b|0\b|-?(?:0\.(?:0|0{0,3}[1-9](?:[0-9]{0,10}[1-9])?)|"
+    + "|".join(rf"[1-9][0-9]{{{digits - 1}}}\.(?:0|[0-9]{{0,{14 - digits}}}[1-9])" for digits in range(1, 15))
+    + r")\b)"
+)
+_EXACT_STRING = r'"(?:[^"\\\x00-\x1f]|\\["\\bfnrt])*"'
+# Every other number may stand between quotes: `quoted` puts it there. A folder's name must stay short.
+_JSON_NUMBER = r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?"
+_BARE_NUMBER = rf'("{_S}:{_S})({_JSON_NUMBER})'
+_SHORT_NUMBER = r'"[-+.0-9eE]{1,64}"'
 # Each optional key multiplies what the matcher must keep in mind (measured: 400 of them are 300 times slower).
 MAX_OPTIONAL = 40
 
 
-def _any(depth: int = _ANY_DEPTH) -> str:
-    scalar = f"{_STRING}|{_DOUBLE}|{_INT}|true|false|null"
+def _any(scalar: str = f"{_STRING}|{_DOUBLE}|{_INT}|true|false|null", depth: int = _ANY_DEPTH) -> str:
     if depth == 0:
         return f"(?:{scalar})"
-    return rf"(?:{scalar}|[\[{{](?:[,:]?{_S}(?:{_any(depth - 1)}){_S})*[\]}}])"
+    return rf"(?:{scalar}|[\[{{](?:[,:]?{_S}(?:{_any(scalar, depth - 1)}){_S})*[\]}}])"
+
+
+def quoted(texts: pa.StringArray) -> pa.StringArray:
+    """Records with each number after a key as a string, for text columns to hold it as it was written.
+
+    Where a string holds what looks like one, the outcome is no JSON, and no expression takes it: a digit stands where
+    only a comma or a key may.
+    """
+    return pc.replace_substring_regex(texts, _BARE_NUMBER, r'\1"\2"')
 
 
 def narrow(seen: Node, layout: Layout, path: Path = ()) -> Node:
@@ -62,6 +85,8 @@ def narrow(seen: Node, layout: Layout, path: Path = ()) -> Node:
         if column and here not in layout.doors:
             kept = _narrow_value(child, column.type)
             kept.short = here in layout.labels
+            if here in layout.parents:
+                kept.examples.pop("any", None)  # it would take the objects that have columns of their own
         elif here in layout.parents:
             kept = narrow(child, layout, here)
             kept.examples = {"object": ""}
@@ -79,6 +104,8 @@ def _narrow_value(seen: Node, type_: Type) -> Node:
     match type_:
         case "json":
             result.examples = {"any": ""}
+        case "text":
+            result.examples = {"text": ""} | seen.examples
         case "double":
             result.examples = dict.fromkeys({"float"} if {"int", "float"} & seen.kinds else (), "")
         case "bigint":
@@ -99,12 +126,15 @@ def _narrow_value(seen: Node, type_: Type) -> Node:
     return result
 
 
-def pattern(root: Node) -> str | None:
-    """The expression for whole records; None where there is nothing to look for, or none would be fast enough."""
+def pattern(root: Node, numbers: bool = False) -> str | None:
+    """The expression for whole records; None where there is nothing to look for, or none would be fast enough.
+
+    `numbers`: it is for records that went through `quoted`.
+    """
     if not root.children:
         return None
     try:
-        return f"^{_S}{_object(root)}{_S}$"
+        return f"^{_S}{_object(root, numbers)}{_S}$"
     except _TooWide:
         return None
 
@@ -113,8 +143,10 @@ class _TooWide(Exception):
     pass
 
 
-def _value(node: Node) -> str:
+def _value(node: Node, numbers: bool) -> str:
     kinds = node.kinds
+    if "text" in kinds:
+        return _text(node, numbers)
     if "any" in kinds:
         return _any()
     options = ["null"]
@@ -129,14 +161,33 @@ def _value(node: Node) -> str:
     elif "timestamp" in kinds:
         options.append(_TIMESTAMP)
     if "array" in kinds:
-        items = rf"(?:,?{_S}{_value(node.element)}{_S})*" if node.element else ""
+        items = rf"(?:,?{_S}{_value(node.element, numbers)}{_S})*" if node.element else ""
         options.append(rf"\[{_S}{items}\]")
     if "object" in kinds and node.children:
-        options.append(_object(node))
+        options.append(_object(node, numbers))
     return f"(?:{'|'.join(options)})"
 
 
-def _object(node: Node) -> str:
+def _text(node: Node, numbers: bool) -> str:
+    """The values of a text column; `quoted` would change the numbers of an object inside one."""
+    kinds = node.kinds
+    options = ["null"]
+    if "string" in kinds:
+        options.append(_LABEL if node.short else _STRING)
+    if {"int", "long", "huge", "float"} & kinds:
+        options.append(_EXACT_NUMBER)
+        if numbers:
+            options.append(_SHORT_NUMBER if node.short else f'"{_JSON_NUMBER}"')
+    if "boolean" in kinds:
+        options += ["true", "false"]
+    if "any" in kinds and not node.short and not numbers:
+        inside = f"{_EXACT_STRING}|{_EXACT_NUMBER}|true|false|null"
+        options.append(rf"[\[{{](?:[,:]?{_S}{_any(inside, _ANY_DEPTH - 1)}{_S})*[\]}}]")
+        options += [_STRING, _EXACT_NUMBER, "true", "false"]
+    return f"(?:{'|'.join(options)})"
+
+
+def _object(node: Node, numbers: bool) -> str:
     """Keys in one of their orders, each at most once; at least one is required, so that `{}` does not pass for it."""
     optional = {key for key, child in node.children.items() if child.present < node.seen}
     if len(optional) > MAX_OPTIONAL:
@@ -149,13 +200,13 @@ def _object(node: Node) -> str:
         required = [key for key in keys if key not in optional]
         if not required:
             required = [max(keys, key=lambda key: node.children[key].present)]
-        members = (_member(key, node.children[key], optional=key not in required) for key in keys)
+        members = (_member(key, node.children[key], numbers, optional=key not in required) for key in keys)
         alternatives.append(rf"\{{{''.join(members)}{_S}\}}")
     return f"(?:{'|'.join(dict.fromkeys(alternatives))})"
 
 
-def _member(key: str, node: Node, *, optional: bool) -> str:
-    member = rf"{_S},?{_S}{_key(key)}{_S}:{_S}{_value(node)}"
+def _member(key: str, node: Node, numbers: bool, *, optional: bool) -> str:
+    member = rf"{_S},?{_S}{_key(key)}{_S}:{_S}{_value(node, numbers)}"
     return f"(?:{member})?" if optional else member
 
 
