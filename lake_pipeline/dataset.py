@@ -173,11 +173,18 @@ class Output(_Strict):
     """How curated files are laid out."""
 
     format: Literal["parquet"] = Field("parquet", description="of the curated files")
-    prefix: Prefix = Field(description="where curated files are published, below the store's root")
+    prefix: Prefix = Field(
+        description="where curated files are published, below the store's root; may hold placeholders of source.group"
+    )
     partition_by: list[str] = Field(
         default_factory=list, description="columns, or year(c), month(c), day(c), hour(c) of one"
     )
     compression: Literal["zstd", "snappy", "gzip", "uncompressed"] = Field("zstd", description="of the files' pages")
+
+    @property
+    def stem(self) -> str:
+        """The prefix up to its first placeholder: all curated files are below it."""
+        return self.prefix.partition("{")[0]
 
     @field_validator("partition_by")
     @classmethod
@@ -274,6 +281,20 @@ class Dataset(_Strict):
         if not NAME.fullmatch(value):
             raise ValueError("a name is lower-case letters, digits and underscores, and starts with a letter")
         return value
+
+    def output_prefix(self, landing_group: str) -> str:
+        """Where the files of this landing group's manifests are published."""
+        return self.source.group_template.fill(self.output.prefix, landing_group)
+
+    @model_validator(mode="after")
+    def _output_prefix_can_be_filled(self) -> Dataset:
+        names = self.source.group_template.names
+        wanted = GroupTemplate.parse(self.output.prefix).names
+        if unknown := [name for name in wanted if name not in names]:
+            raise ValueError(f"output.prefix: {{{unknown[0]}}} is no placeholder of source.group")
+        if not self.output.stem:
+            raise ValueError("output.prefix: it must begin with a text of its own, before any placeholder")
+        return self
 
     @field_validator("owners")
     @classmethod
