@@ -262,6 +262,16 @@ class Archive(_Strict):
     prefix: Prefix | None = Field(None, description="where raw files move")
 
 
+class Retention(_Strict):
+    """How long the ledger remembers."""
+
+    file_records: Duration | None = Field(
+        None,
+        description="how long after a manifest's commit the records of its files are kept, such as 30d; without it,"
+        " for ever. Needs archive.action move",
+    )
+
+
 class Dataset(_Strict):
     """One declaration: where raw files land, how they are read, laid out and checked."""
 
@@ -274,6 +284,7 @@ class Dataset(_Strict):
     output: Output
     checks: Checks = Field(default_factory=Checks)
     archive: Archive = Field(default_factory=Archive)
+    retention: Retention = Field(default_factory=Retention)
 
     @field_validator("name")
     @classmethod
@@ -285,6 +296,15 @@ class Dataset(_Strict):
     def output_prefix(self, landing_group: str) -> str:
         """Where the files of this landing group's manifests are published."""
         return self.source.group_template.fill(self.output.prefix, landing_group)
+
+    @model_validator(mode="after")
+    def _forgotten_files_are_out_of_sight(self) -> Dataset:
+        if self.retention.file_records is not None and self.archive.action != "move":
+            raise ValueError(
+                "retention.file_records needs archive.action move, or a file that stays where it landed would be"
+                " taken for a new one"
+            )
+        return self
 
     @model_validator(mode="after")
     def _output_prefix_can_be_filled(self) -> Dataset:
