@@ -53,10 +53,14 @@ _EXACT_NUMBER = (
     + r")\b)"
 )
 _EXACT_STRING = r'"(?:[^"\\\x00-\x1f]|\\["\\bfnrt])*"'
-# Every other number may stand between quotes: `quoted` puts it there. A folder's name must stay short.
-_JSON_NUMBER = r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?"
-_BARE_NUMBER = rf'("{_S}:{_S})({_JSON_NUMBER})'
-_SHORT_NUMBER = r'"[-+.0-9eE]{1,64}"'
+# Other numbers are put between quotes by `quoted`, with the first digit as an escape: the same text, but a spelling
+# that is taken for nothing else. Those are the numbers with a zero at the end, an exponent, or very many digits.
+_BARE_NUMBER = (
+    rf'("{_S}:{_S})(-?)([0-9])((?:[0-9]*\.[0-9]+0|[0-9]*(?:\.[0-9]+)?[eE][-+]?[0-9]+|\.0000[0-9]*'
+    r"|[0-9]*\.[0-9]{8,}|[0-9]{6,}\.[0-9]+|[0-9]{18,})\b)"
+)
+_QUOTED_NUMBER = r'"-?\\u003(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?"'
+_SHORT_QUOTED_NUMBER = r'"-?\\u003(?:0|[1-9][0-9]{0,29})(?:\.[0-9]{1,30})?(?:[eE][-+]?[0-9]{1,3})?"'
 # Each optional key multiplies what the matcher must keep in mind (measured: 400 of them are 300 times slower).
 MAX_OPTIONAL = 40
 
@@ -68,12 +72,12 @@ def _any(scalar: str = f"{_STRING}|{_DOUBLE}|{_INT}|true|false|null", depth: int
 
 
 def quoted(texts: pa.StringArray) -> pa.StringArray:
-    """Records with each number after a key as a string, for text columns to hold it as it was written.
+    """Records with numbers after a key as strings, where DuckDB would spell them anew in a text column.
 
-    Where a string holds what looks like one, the outcome is no JSON, and no expression takes it: a digit stands where
-    only a comma or a key may.
+    Where a string or an array holds what looks like one, no expression takes the outcome: a backslash stands outside
+    of strings, or an escape where `_EXACT_STRING` has none.
     """
-    return pc.replace_substring_regex(texts, _BARE_NUMBER, r'\1"\2"')
+    return pc.replace_substring_regex(texts, _BARE_NUMBER, r'\1"\2\\u003\3\4"')
 
 
 def narrow(seen: Node, layout: Layout, path: Path = ()) -> Node:
@@ -169,7 +173,7 @@ def _value(node: Node, numbers: bool) -> str:
 
 
 def _text(node: Node, numbers: bool) -> str:
-    """The values of a text column; `quoted` would change the numbers of an object inside one."""
+    """The values of a text column."""
     kinds = node.kinds
     options = ["null"]
     if "string" in kinds:
@@ -177,13 +181,13 @@ def _text(node: Node, numbers: bool) -> str:
     if {"int", "long", "huge", "float"} & kinds:
         options.append(_EXACT_NUMBER)
         if numbers:
-            options.append(_SHORT_NUMBER if node.short else f'"{_JSON_NUMBER}"')
+            options.append(_SHORT_QUOTED_NUMBER if node.short else _QUOTED_NUMBER)
     if "boolean" in kinds:
         options += ["true", "false"]
-    if "any" in kinds and not node.short and not numbers:
+    if "any" in kinds and not node.short:
         inside = f"{_EXACT_STRING}|{_EXACT_NUMBER}|true|false|null"
         options.append(rf"[\[{{](?:[,:]?{_S}{_any(inside, _ANY_DEPTH - 1)}{_S})*[\]}}]")
-        options += [_STRING, _EXACT_NUMBER, "true", "false"]
+        options += [_STRING, _EXACT_NUMBER, "true", "false", *([_QUOTED_NUMBER] if numbers else [])]
     return f"(?:{'|'.join(options)})"
 
 
