@@ -141,9 +141,10 @@ class Flatten(_Strict):
 class SchemaRules(_Strict):
     """How types are set and what happens when data changes."""
 
-    mode: Literal["evolve", "rescue", "strict"] = Field(
+    mode: Literal["evolve", "rescue", "strict", "strings"] = Field(
         "evolve",
-        description="evolve: new keys become columns; rescue: they go to _rescued; strict: a change fails the manifest",
+        description="evolve: new keys become columns; rescue: they go to _rescued; strict: a change fails the"
+        " manifest; strings: evolve, with every column a string that holds values as they were written",
     )
     hints: dict[str, Literal["string", "bigint", "double", "boolean", "timestamp", "json"]] = Field(
         default_factory=dict, description="dotted source path to type"
@@ -153,6 +154,17 @@ class SchemaRules(_Strict):
         2000, description="columns at most; more means that data is used as keys: name it under keep_json"
     )
 
+    @property
+    def evolves(self) -> bool:
+        """Whether new keys become columns of a known schema."""
+        return self.mode in ("evolve", "strings")
+
+    @model_validator(mode="after")
+    def _strings_need_no_hints(self) -> SchemaRules:
+        if self.mode == "strings" and self.hints:
+            raise ValueError("schema.mode is strings, so every column is one and hints have no place")
+        return self
+
 
 _EXPRESSION = re.compile(r"(?:(year|month|day|hour)\()?([^()]+?)(\))?")
 
@@ -161,11 +173,18 @@ class Output(_Strict):
     """How curated files are laid out."""
 
     format: Literal["parquet"] = Field("parquet", description="of the curated files")
-    prefix: Prefix = Field(description="where curated files are published, below the store's root")
+    prefix: Prefix = Field(
+        description="where curated files are published, below the store's root; may hold placeholders of source.group"
+    )
     partition_by: list[str] = Field(
         default_factory=list, description="columns, or year(c), month(c), day(c), hour(c) of one"
     )
     compression: Literal["zstd", "snappy", "gzip", "uncompressed"] = Field("zstd", description="of the files' pages")
+
+    @property
+    def stem(self) -> str:
+        """The prefix up to its first placeholder: all curated files are below it."""
+        return self.prefix.partition("{")[0]
 
     @field_validator("partition_by")
     @classmethod
@@ -243,6 +262,16 @@ class Archive(_Strict):
     prefix: Prefix | None = Field(None, description="where raw files move")
 
 
+class Retention(_Strict):
+    """How long the ledger remembers."""
+
+    file_records: Duration | None = Field(
+        None,
+        description="how long after a manifest's commit the records of its files are kept, such as 30d; without it,"
+        " for ever. Needs archive.action move",
+    )
+
+
 class Dataset(_Strict):
     """One declaration: where raw files land, how they are read, laid out and checked."""
 
@@ -255,6 +284,7 @@ class Dataset(_Strict):
     output: Output
     checks: Checks = Field(default_factory=Checks)
     archive: Archive = Field(default_factory=Archive)
+    retention: Retention = Field(default_factory=Retention)
 
     @field_validator("name")
     @classmethod
@@ -262,6 +292,29 @@ class Dataset(_Strict):
         if not NAME.fullmatch(value):
             raise ValueError("a name is lower-case letters, digits and underscores, and starts with a letter")
         return value
+
+    def output_prefix(self, landing_group: str) -> str:
+        """Where the files of this landing group's manifests are published."""
+        return self.source.group_template.fill(self.output.prefix, landing_group)
+
+    @model_validator(mode="after")
+    def _forgotten_files_are_out_of_sight(self) -> Dataset:
+        if self.retention.file_records is not None and self.archive.action != "move":
+            raise ValueError(
+                "retention.file_records needs archive.action move, or a file that stays where it landed would be"
+                " taken for a new one"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _output_prefix_can_be_filled(self) -> Dataset:
+        names = self.source.group_template.names
+        wanted = GroupTemplate.parse(self.output.prefix).names
+        if unknown := [name for name in wanted if name not in names]:
+            raise ValueError(f"output.prefix: {{{unknown[0]}}} is no placeholder of source.group")
+        if not self.output.stem:
+            raise ValueError("output.prefix: it must begin with a text of its own, before any placeholder")
+        return self
 
     @field_validator("owners")
     @classmethod

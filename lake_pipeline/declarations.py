@@ -196,11 +196,13 @@ def _overlaps(declarations: list[_Declaration]) -> Iterator[str]:
     claims: list[tuple[str, str]] = []
     for item in declarations:
         dataset = item.dataset
-        prefixes = {"source": dataset.source.prefix, "output": dataset.output.prefix, "archive": dataset.archive.prefix}
+        prefixes = {"source": dataset.source.prefix, "output": dataset.output.stem, "archive": dataset.archive.prefix}
         for part, prefix in prefixes.items():
             if prefix is None:
                 continue
-            if prefix.startswith(_OWN):
+            # A placeholder may be filled with anything, so that a beginning of these could become them.
+            filled = part == "output" and prefix != dataset.output.prefix
+            if prefix.startswith(_OWN) or (filled and any(own.startswith(prefix) for own in _OWN)):
                 yield item.problem((part, "prefix"), f"{prefix} is kept for the lake itself")
             for owner, other in claims:
                 if prefix.startswith(other) or other.startswith(prefix):

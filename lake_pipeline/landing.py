@@ -24,6 +24,7 @@ class GroupTemplate:
 
     text: str
     pattern: re.Pattern[str] | None
+    names: tuple[str, ...] = ()
 
     @staticmethod
     @lru_cache(maxsize=256)
@@ -42,11 +43,22 @@ class GroupTemplate:
         if len(set(names)) != len(names):
             raise ValueError(f"{text!r} names a placeholder twice")
         pattern = "".join(
-            f"(?:{_SHAPES.get(part, '[^/]+')})" if index % 2 else re.escape(part) for index, part in enumerate(parts)
+            f"({_SHAPES.get(part, '[^/]+')})" if index % 2 else re.escape(part) for index, part in enumerate(parts)
         )
-        return GroupTemplate(text, re.compile(pattern))
+        return GroupTemplate(text, re.compile(pattern), tuple(names))
 
     def group_of(self, relative_key: str) -> str:
         """The landing group of a key below the source prefix; `historical` where it does not match."""
         match = self.pattern.match(relative_key) if self.pattern else None
         return match[0].strip("/") if match else HISTORICAL
+
+    def fill(self, text: str, group: str) -> str:
+        """A text with its placeholders, which are of this template, as the landing group says them.
+
+        Each is `historical` where the group does not match; what a key had better not hold becomes `_`.
+        """
+        match = self.pattern.fullmatch(group + "/") if self.pattern else None
+        for index, name in enumerate(self.names, 1):
+            value = re.sub(r"[^\w.-]", "_", match[index]) if match else HISTORICAL
+            text = text.replace(f"{{{name}}}", value if value.strip(".") else "_")
+        return text

@@ -27,6 +27,12 @@ def finish_interrupted(lake: Lake, dataset: Dataset) -> int:
     return archive(dataset, lake.store, lake.ledger)
 
 
+def prune_records(lake: Lake, dataset: Dataset) -> int:
+    """Forget files that the declaration says have been remembered long enough; how many those were."""
+    keep = dataset.retention.file_records
+    return 0 if keep is None else lake.ledger.prune_files(dataset.name, keep)
+
+
 def _clear_staging(lake: Lake, dataset: str) -> None:
     """Delete what attempts that are over have staged; numbers of attempts only rise, so a new one is never hit."""
     folder = f"{STAGING}{dataset}/"

@@ -65,7 +65,8 @@ def publish(task: Task, results: Results, store: Store, ledger: Ledger) -> list[
     check_conservation(results)
     check_blocking(results)
     dataset, manifest_id = task.dataset, task.manifest_id
-    outputs = [OutputFile(dataset.output.prefix + file.path, file.rows, file.bytes) for file in results.outputs]
+    prefix = dataset.output_prefix(ledger.manifest(dataset.name, manifest_id).landing_group)
+    outputs = [OutputFile(prefix + file.path, file.rows, file.bytes) for file in results.outputs]
     ledger.intend_outputs(dataset.name, manifest_id, task.attempt, outputs)
     staged = [task.staging + DATA + file.path for file in results.outputs]
     with ThreadPoolExecutor(_CONCURRENCY) as pool:

@@ -147,9 +147,32 @@ def _sensor_readings(rng: random.Random, scale: float) -> Iterator[_Sample]:
     yield _Sample(f"{folder}/{day}/harbour.ndjson", b"".join(lines), "a line that ends early", rows, aside=1)
 
 
+def _ndjson_feed(rng: random.Random, scale: float) -> Iterator[_Sample]:
+    ids = count(9_007_199_254_740_993)  # 2**53 + 1: whole as text, and not as a double
+    rows = max(10, round(600 * scale))
+    folder = "landing/ndjson"
+
+    def lines(n: int, **more: Any) -> list[bytes]:
+        return [_order(rng, next(ids), more) for _ in range(n)]
+
+    for part in ("0001", "0002"):
+        yield _Sample(f"{folder}/2026-02-01/part-{part}.ndjson", b"".join(lines(rows)), "one record a line", rows)
+    with_bad = lines(rows)
+    with_bad[2:2] = [b'{"order_id":1,"amount":\n', b"<h1>502 Bad Gateway</h1>\n"]
+    yield _Sample(f"{folder}/2026-02-01/part-0003.ndjson", b"".join(with_bad), "two lines that are no JSON", rows, 2)
+    yield _Sample(f"{folder}/2026-02-01/part-0004.ndjson", b"order_id,amount\n1,2.50\n", "a CSV named .ndjson")
+    coupons = lines(rows, coupon={"code": "SPRING", "percent": 12.5})
+    yield _Sample(f"{folder}/2026-02-02/part-0001.ndjson", b"".join(coupons), "new keys, coupon", rows)
+    odd = [b'{"order_id":"A-17","amount":"n/a","lines":{},"gift":"yes"}\n', *lines(rows - 1)]
+    yield _Sample(f"{folder}/2026-02-02/part-0002.ndjson", b"".join(odd), "other types under known keys", rows)
+    yield _Sample(f"{folder}/2026-02-02/part-0003.ndjson", b"", "an empty file")
+    yield _Sample(f"{folder}/backfill/orders.ndjson.gz", _gzip(b"".join(lines(rows))), "no date in the key, gzip", rows)
+
+
 # One more bundled dataset is one more entry here.
 SAMPLES: dict[str, Callable[[random.Random, float], Iterator[_Sample]]] = {
     "events": _events,
+    "ndjson_feed": _ndjson_feed,
     "sensor_readings": _sensor_readings,
 }
 
@@ -204,6 +227,20 @@ def _reading(rng: random.Random, sensor: str, day: date, number: int) -> Record:
         "humidity": rng.randrange(30, 100),
         "battery": {"volts": round(rng.uniform(3.1, 4.2), 2), "low": rng.random() < 0.05},
     }
+
+
+def _order(rng: random.Random, id_: int, more: Record) -> bytes:
+    """An order, its amount with two decimals as a till prints it."""
+    order = {
+        "order_id": id_,
+        "placed_at": f"2026-02-0{rng.randrange(1, 3)} {rng.randrange(24):02}:{rng.randrange(60):02}",
+        "gift": rng.random() < 0.1,
+        "customer": {"name": rng.choice(_NAMES), "postcode": f"{rng.randrange(100000):05}"},
+        "lines": [{"sku": f"S{rng.randrange(1000)}", "n": rng.randrange(1, 5)} for _ in range(rng.randrange(1, 4))],
+        "note": rng.choice((None, None, *_NOTES)),
+        **more,
+    }
+    return _line(order)[:-2] + f',"amount":{rng.randrange(1, 200)}.{rng.randrange(0, 100, 5):02}}}\n'.encode()
 
 
 def _line(record: Record) -> bytes:

@@ -29,7 +29,8 @@ class StructOf:
     fields: tuple[tuple[str, Type], ...]
 
 
-# A scalar is one of string, bigint, double, boolean, timestamp (UTC, microseconds) and json (JSON text).
+# A scalar is one of string, bigint, double, boolean, timestamp (UTC, microseconds), json (JSON text) and text (a
+# string column that holds any value: strings as they are, all else as it was written).
 Type: TypeAlias = str | ListOf | StructOf
 
 
@@ -179,7 +180,8 @@ def evolve(
     """The schema after a manifest whose records were seen to be `seen`, and what changed.
 
     Existing columns never change. In mode `rescue` a known schema stays as it is; in mode `strict` so it does,
-    and any difference is an error. `reserved` are names that no column may take.
+    and any difference is an error; in mode `strings` every new column is text. `reserved` are names that no column
+    may take.
 
     Raises:
         SchemaConflict: more than `max_columns` columns, or a difference in mode `strict`.
@@ -188,14 +190,14 @@ def evolve(
     parents = schema.parents()
     if schema.version and rules.mode == "strict":
         _refuse_differences(seen, known, parents)
-    if schema.version and rules.mode != "evolve":
+    if schema.version and not rules.evolves:
         return schema, ()
     evolution = _Evolution(rules, reserved, list(schema.columns))
     for path, node in _new_leaves(seen, known, parents, rules):
         hint = rules.hints.get(".".join(path))
         type_ = hint or infer(node, levels=rules.flatten.depth)
         if type_ is not None:
-            evolution.add(path, node, type_)
+            evolution.add(path, node, "text" if rules.mode == "strings" else type_)
     width = sum(_width(column.type) for column in evolution.columns)
     if evolution.changes and width > rules.max_columns:
         raise too_wide(seen, rules.max_columns)
@@ -210,9 +212,13 @@ def _new_leaves(
     """Paths without a column that must get one, in the order the source shows them."""
     for key, child in node.items():
         here = (*path, key)
-        if here in known:
+        if here in known and here not in parents:
             continue
-        if here in parents or (child.children and not {"any", "array"} & child.kinds and not _hinted(here, rules)):
+        if rules.mode == "strings" and (here in parents or child.children):
+            yield from _new_leaves(child, known, parents, rules, here)
+            if here not in known and child.kinds - {"object"}:
+                yield here, child  # what is no object has a column beside those of the object's keys
+        elif here in parents or (child.children and not {"any", "array"} & child.kinds and not _hinted(here, rules)):
             yield from _new_leaves(child, known, parents, rules, here)
         else:
             yield here, child
@@ -272,7 +278,7 @@ def admits(type_: Type, kind: str) -> bool:
             return kind == "array"
         case StructOf():
             return kind == "object"
-        case "json":
+        case "json" | "text":
             return True
         case "double":
             return kind in ("int", "float")

@@ -259,6 +259,8 @@ def fits(value: Any, type_: Type) -> bool:
     text = isinstance(value, str) and not isinstance(value, Num)
     integer = isinstance(value, Num) and re.fullmatch(r"-?\d+", value) is not None
     match type_:
+        case "text":
+            return not text or _is_utf8(value)
         case "string":
             return text and _is_utf8(value)
         case "boolean":
@@ -364,6 +366,8 @@ def _source_value(value: Any, type_: Type) -> Any:
     if value is None:
         return None
     match type_:
+        case "text":
+            return ("str", as_written(value))
         case "json":
             return _plain(value)
         case "bigint":
@@ -407,6 +411,21 @@ def _column_value(value: Any, type_: Type) -> Any:
             return (type(value).__name__, value)
 
 
+def as_written(value: Any, inside: bool = False) -> str:
+    """A value as a text column holds it: bare strings as they are, all else as compact JSON with its number texts."""
+    match value:
+        case Num():
+            return str(value)
+        case str():
+            return json.dumps(value, ensure_ascii=not _is_utf8(value)) if inside else value
+        case Pairs():
+            return "{" + ",".join(f"{as_written(key, True)}:{as_written(item, True)}" for key, item in value) + "}"
+        case list():
+            return "[" + ",".join(as_written(item, True) for item in value) + "]"
+        case _:
+            return json.dumps(value)
+
+
 class Quarantined(Exception):
     """The record must be set aside."""
 
@@ -439,15 +458,17 @@ def expected_row(converted: Converted, text: bytes) -> dict[str, Any]:
         for key, item in value:
             here = (*path, key)
             column = columns.get(here)
-            if column:
+            inside = isinstance(item, Pairs) and len(item) > 0 and here in parents
+            if column and not inside:
                 if _holds_doubled(item, column.type):
                     raise Quarantined("duplicate key")
-                long = column.name.lower() in labels and isinstance(item, str) and len(quote(item, safe="")) > 192
-                if not fits(item, column.type) or (long and column.type == "string"):
+                label = as_written(item) if column.type == "text" and item is not None else item
+                long = column.name.lower() in labels and isinstance(label, str) and len(quote(label, safe="")) > 192
+                if not fits(item, column.type) or (long and column.type in ("string", "text")):
                     rescue(column.name, item)
                 elif item is not None:
                     row[column.name] = _source_value(item, column.type)
-            elif isinstance(item, Pairs) and item and here in parents:
+            elif inside:
                 walk(item, here)
             elif item is not None:
                 rescue(".".join(here), item)
@@ -464,7 +485,7 @@ def expected_row(converted: Converted, text: bytes) -> dict[str, Any]:
 
 def _holds_doubled(value: Any, type_: Type | None = None) -> bool:
     """A key that comes twice, JSON text apart."""
-    if type_ == "json":
+    if type_ in ("json", "text"):
         return False
     if isinstance(value, Pairs):
         fields = dict(type_.fields) if isinstance(type_, StructOf) else {}

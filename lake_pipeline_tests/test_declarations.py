@@ -102,7 +102,7 @@ def test_every_problem_of_a_file_is_named_with_its_line_and_field(tmp_path: Path
         ":6: source.gruop: no such field; did you mean group?",
         ":9: batch.max_files: Input should be a valid integer",
         ":10: batch.max_wait: Input should be greater than or equal to 0 seconds",
-        ":12: schema.mode: Input should be 'evolve', 'rescue' or 'strict'",
+        ":12: schema.mode: Input should be 'evolve', 'rescue', 'strict' or 'strings'",
         ":14: output.prefix: the field is missing",
         ":15: output.partition_by: 'week(date)' is neither a column nor year(c), month(c), day(c) or hour(c)",
         ":18: output.colour: no such field; the fields here are format, prefix, partition_by, compression",
@@ -259,6 +259,24 @@ def test_prefixes_inside_one_another_are_refused(
     found = problems(tmp_path)
     assert len(found) == 1
     assert found[0].startswith(line)
+
+
+@pytest.mark.parametrize(
+    ("output", "message"),
+    [
+        ("out/{day}/", "output.prefix: {day} is no placeholder of source.group"),
+        ("{date}/out/", "output.prefix: it must begin with a text of its own"),
+        ("out/{date/", "has a brace that is not part of a {placeholder}"),
+        ("raw/{date}/", "overlaps raw/trips/, the source prefix of trips"),
+        ("manifest{date}/", "is kept for the lake itself"),
+    ],
+)
+def test_an_output_prefix_with_placeholders_is_held_to_what_it_may_become(
+    output: str, message: str, tmp_path: Path
+) -> None:
+    text = f"name: trips\nsource: {{prefix: raw/trips/, group: '{{date}}/'}}\noutput: {{prefix: '{output}'}}\n"
+    (found,) = problems(write(tmp_path / "trips.yaml", text))
+    assert message in found
 
 
 def test_prefixes_with_a_common_beginning_are_apart(tmp_path: Path) -> None:

@@ -43,6 +43,21 @@ def test_template_that_is_none_is_refused(text: str) -> None:
         GroupTemplate.parse(text)
 
 
+@pytest.mark.parametrize(
+    ("group_template", "group", "text", "filled"),
+    [
+        ("{date}/", "2026-02-01", "out/merged-{date}/", "out/merged-2026-02-01/"),
+        ("{date}/", HISTORICAL, "out/merged-{date}/", "out/merged-historical/"),
+        ("{year}/{week}/", "2026/week07", "out/{week}/{year}/", "out/week07/2026/"),
+        ("{region}/", "..", "out/{region}/", "out/_/"),
+        ("{region}/", "a=b c", "out/{region}/", "out/a_b_c/"),
+        ("", HISTORICAL, "out/", "out/"),
+    ],
+)
+def test_a_text_is_filled_with_what_the_group_says(group_template: str, group: str, text: str, filled: str) -> None:
+    assert GroupTemplate.parse(group_template).fill(text, group) == filled
+
+
 @given(st.text(max_size=40))
 def test_parsing_either_refuses_a_text_or_gives_a_template_that_answers(text: str) -> None:
     try:

@@ -45,6 +45,24 @@ def test_files_become_rows_in_hive_partitions_and_move_to_the_archive(lake: Lake
     assert stored(lake, "_staging/") == []
 
 
+def test_an_output_prefix_is_filled_with_what_the_landing_group_says(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, database_url: str
+) -> None:
+    source = {"prefix": "raw/", "format": "ndjson", "group": "{date}/"}
+    daily = EVENTS | {"source": source, "output": {"prefix": "curated/merged-{date}/", "compression": "snappy"}}
+    with lake_of(monkeypatch, tmp_path, database_url, daily) as lake:
+        land(lake, "raw/2026-02-01/a.ndjson", event(1))
+        land(lake, "raw/notes/b.ndjson", event(2))
+        run(lake)
+        lake.ledger.requeue("events", manifest="2026-02-01.0001")
+        run(lake)
+        assert stored(lake, "curated/") == [
+            "curated/merged-2026-02-01/2026-02-01.0001-a2-0.parquet",
+            "curated/merged-historical/historical.0001-a1-0.parquet",
+        ]
+        assert rows(lake, ALL_IDS) == [("e1",), ("e2",)]
+
+
 def test_running_again_changes_nothing(lake: Lake) -> None:
     land(lake, "raw/2026/week07/a.json", event(1))
     run(lake)

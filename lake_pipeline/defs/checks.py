@@ -37,7 +37,8 @@ def check_specs(dataset: Dataset, key: dg.AssetKey) -> list[dg.AssetCheckSpec]:
 
 def conservation(dataset: Dataset, outcome: Outcome, store: Store, key: dg.AssetKey) -> dg.AssetCheckResult:
     """Whether the files that were published hold just the rows that were read and not quarantined."""
-    published = count_rows(store, (dataset.output.prefix + file.path for file in outcome.results.outputs))
+    prefix = dataset.output_prefix(outcome.manifest.landing_group)
+    published = count_rows(store, (prefix + file.path for file in outcome.results.outputs))
     read = sum(file.rows_read for file in outcome.results.files)
     quarantined = sum(file.rows_quarantined for file in outcome.results.files)
     return dg.AssetCheckResult(

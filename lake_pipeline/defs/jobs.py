@@ -8,7 +8,7 @@ from lake_pipeline.dataset import Dataset
 from lake_pipeline.defs.keys import job_name
 from lake_pipeline.defs.resources import LakeResource
 from lake_pipeline.discovery.listing import Discovered, discover
-from lake_pipeline.progress import finish_interrupted
+from lake_pipeline.progress import finish_interrupted, prune_records
 
 
 def manifest_job(dataset: Dataset) -> UnresolvedAssetJobDefinition:
@@ -33,11 +33,12 @@ def reconcile_job(dataset: Dataset) -> dg.JobDefinition:
 
         found = discover(dataset, at.store, at.ledger, on_progress=progress)
         archived = finish_interrupted(at, dataset)
-        context.log.info(f"{found.listed:,} listed, {found.new:,} new, {archived:,} archived")
+        pruned = prune_records(at, dataset)
+        context.log.info(f"{found.listed:,} listed, {found.new:,} new, {archived:,} archived, {pruned:,} forgotten")
 
     @dg.job(
         name=f"{dataset.name}_reconcile",
-        description=f"Lists all of {dataset.source.prefix}, and finishes what was interrupted.",
+        description=f"Lists all of {dataset.source.prefix}, finishes what was interrupted, forgets what is old.",
         executor_def=dg.in_process_executor,
     )
     def job() -> None:

@@ -30,13 +30,14 @@ def column_schema(schema: Schema) -> dg.TableSchema:
 def curated_metadata(dataset: Dataset, outcome: Outcome, store: Store) -> dict[str, Any]:
     """Rows, bytes, partitions touched, what the schema gained, sample rows and throughput of one attempt."""
     results = outcome.results
+    prefix = dataset.output_prefix(outcome.manifest.landing_group)
     partitions = sorted({file.path.rpartition("/")[0] for file in results.outputs})
     states = Counter(file.status for file in results.files)
     seconds = sum(results.seconds.values())
     metadata: dict[str, Any] = {
         "dagster/partition_row_count": results.rows_written,
         "dagster/column_schema": column_schema(results.schema),
-        "dagster/uri": store.uri(dataset.output.prefix),
+        "dagster/uri": store.uri(prefix),
         "rows read": sum(file.rows_read for file in results.files),
         "rows rescued": sum(file.rows_rescued for file in results.files),
         "rows quarantined": sum(file.rows_quarantined for file in results.files),
@@ -61,7 +62,7 @@ def curated_metadata(dataset: Dataset, outcome: Outcome, store: Store) -> dict[s
         metadata["schema changes"] = dg.MetadataValue.table(
             records=[dg.TableRecord(dict(change)) for change in results.changes]
         )
-    if sample := sample_rows(store, [dataset.output.prefix + file.path for file in results.outputs]):
+    if sample := sample_rows(store, [prefix + file.path for file in results.outputs]):
         metadata["sample rows"] = dg.MetadataValue.md(markdown_table(sample))
     return metadata
 

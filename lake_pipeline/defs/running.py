@@ -20,7 +20,7 @@ from lake_pipeline.discovery.listing import Discovered, discover
 from lake_pipeline.errors import EngineError
 from lake_pipeline.lake import Lake
 from lake_pipeline.ledger.models import DueManifest
-from lake_pipeline.progress import due_work, finish_interrupted
+from lake_pipeline.progress import due_work, finish_interrupted, prune_records
 
 _AT_ONCE = 100
 _LOOK_AGAIN_SECONDS = 2
@@ -62,6 +62,7 @@ def _run_dataset(
 
     discover(dataset, lake.store, lake.ledger, on_progress=listing)
     finish_interrupted(lake, dataset)
+    prune_records(lake, dataset)
     job = definitions.resolve_job_def(job_name(dataset))
     partitions = manifest_partitions(dataset).name or ""
     ran = 0

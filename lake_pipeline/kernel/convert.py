@@ -69,7 +69,7 @@ def convert(job: Job, store: Store, on_progress: Callable[[str], None] = _log.in
         on_progress(f"{len(raw):,} files at hand, {len(failed)} missing or changed")
         with clock.step("survey"):
             rules = job.dataset.schema_
-            fixed = job.schema.version > 0 and rules.mode != "evolve"
+            fixed = job.schema.version > 0 and not rules.evolves
             survey = Survey(_lens(job), job.dataset.source, rules.max_columns, fixed)
             survey.look(raw, pool, job.threads)
         failed += [_gone(file, survey.vanished[file.id]) for file in raw if file.id in survey.vanished]
@@ -149,13 +149,16 @@ def _lens(job: Job) -> Lens:
     folders = {name for name, part, _ in partition_keys(job.dataset.output.partition_by) if part is None}
     labels = {(name,) for name in folders} | {column.path for column in job.schema.columns if column.name in folders}
     labels |= {tuple(path.split(".")) for path, name in rules.flatten.rename.items() if name in folders}
+    parents = job.schema.parents()
     return Lens(
-        opaque=frozenset(path for path, type_ in types.items() if type_ == "json")
+        opaque=frozenset(
+            path for path, type_ in types.items() if type_ == "json" or (type_ == "text" and path not in parents)
+        )
         | {path for name in rules.flatten.keep_json if (path := tuple(name.split("."))) not in known},
         timestamps=frozenset(path for path, type_ in types.items() if type_ == "timestamp"),
         labels=frozenset(labels),
         depth=rules.flatten.depth,
-        arrays=rules.flatten.arrays == "keep",
+        arrays=rules.flatten.arrays == "keep" and rules.mode != "strings",
     )
 
 
@@ -167,12 +170,15 @@ def _write(
     job: Job, layout: Layout, survey: Survey, files: list[RawFile], pool: ThreadPoolExecutor, data: Path
 ) -> tuple[RowStream, tuple[StagedFile, ...]]:
     # Without columns DuckDB parses nothing, so it is no judge of what is JSON.
-    pattern = shape.pattern(shape.narrow(survey.root, layout)) if layout.columns else None
+    plain = shape.narrow(survey.root, layout)
+    pattern = shape.pattern(plain) if layout.columns else None
+    texts_only = all(column.type == "text" for column in layout.columns.values())
+    quoted = shape.pattern(plain, numbers=True) if layout.columns and texts_only else None
     plain_blocks = survey.plain if pattern == survey.pattern else frozenset[tuple[int, int]]()
     repairer = Repairer(layout)
     for careful in (False, True):
         quarantine = job.staging / RECORDS
-        stream = RowStream(job.dataset.source, pattern, plain_blocks, repairer, quarantine, careful)
+        stream = RowStream(job.dataset.source, pattern, quoted, plain_blocks, repairer, quarantine, careful)
         try:
             return stream, _copy(job, layout, stream, files, pool, data)
         except duckdb.InvalidInputException:

@@ -149,6 +149,13 @@ def dumps(value: Any) -> str:
             return "{" + ",".join(f"{dumps(key)}:{dumps(item)}" for key, item in pairs) + "}"
 
 
+def as_text(value: Any) -> str | None:
+    """What a text column holds: a string as it is, a number as it was written, else compact JSON; null is null."""
+    if value is None:
+        return None
+    return str(value) if isinstance(value, str) else dumps(value)
+
+
 def first_duplicate(value: Any) -> str | None:
     """A key that comes twice in this object or one below it."""
     if isinstance(value, Duplicated):

@@ -10,7 +10,14 @@ from lake_pipeline.dataset import Output, partition_keys
 from lake_pipeline.errors import SchemaConflict
 from lake_pipeline.schemas import RESERVED, Column, ListOf, Path, Schema, StructOf, Type, type_name
 
-_SQL_TYPES = {"string": "VARCHAR", "bigint": "BIGINT", "double": "DOUBLE", "boolean": "BOOLEAN", "json": "JSON"}
+_SQL_TYPES = {
+    "string": "VARCHAR",
+    "text": "VARCHAR",
+    "bigint": "BIGINT",
+    "double": "DOUBLE",
+    "boolean": "BOOLEAN",
+    "json": "JSON",
+}
 
 
 def identifier(name: str) -> str:
@@ -117,7 +124,7 @@ class Layout:
             return "NULL::BIGINT" if part else "NULL::VARCHAR"
         if column.type == "timestamp":
             return f"{part}({identifier(self._name(column))})"
-        if column.type == "string":
+        if column.type in ("string", "text"):
             return f"{part}(TRY_CAST({identifier(self._name(column))} AS TIMESTAMP))"
         raise SchemaConflict(
             f"output.partition_by: {part}({name}) needs a timestamp or text, and {name} is {type_name(column.type)}"
@@ -135,7 +142,7 @@ def _labels(schema: Schema, output: Output) -> frozenset[Path]:
             raise SchemaConflict(
                 f"output.partition_by: {column.name} is {type_name(column.type)}, which no folder name can hold"
             )
-    return frozenset(column.path for column in columns if column and column.type == "string")
+    return frozenset(column.path for column in columns if column and column.type in ("string", "text"))
 
 
 def _addressable(spec: dict[str, Any], path: Path) -> bool:

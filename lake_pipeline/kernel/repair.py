@@ -18,6 +18,8 @@ def fits(value: Any, type_: Type) -> bool:
     match type_:
         case "json":
             return exact.is_portable(value)
+        case "text":
+            return not isinstance(value, str) or exact.is_text(value)
         case "string":
             return isinstance(value, str) and not isinstance(value, Number) and exact.is_text(value)
         case "timestamp":
@@ -45,7 +47,7 @@ def fits(value: Any, type_: Type) -> bool:
 def _duplicate(value: Any, type_: Type) -> str | None:
     """A key that comes twice in the value; JSON text keeps such keys, so those inside it do not count."""
     match type_:
-        case "json":
+        case "json" | "text":
             return None
         case ListOf(element) if isinstance(value, list):
             return next((key for item in value if (key := _duplicate(item, element)) is not None), None)
@@ -80,16 +82,18 @@ class Repairer:
         for key, item in value.items():
             here = (*path, key)
             column = self.layout.columns.get(here)
-            if column:
+            inside = isinstance(item, dict) and bool(item) and here in self.layout.parents
+            if column and not inside:
                 if (duplicate := _duplicate(item, column.type)) is not None:
                     raise BadRecord(f"duplicate key {duplicate!r}")
-                if not fits(item, column.type) or (item and here in self.layout.labels and not exact.is_label(item)):
+                held = exact.as_text(item) if column.type == "text" else item
+                if not fits(item, column.type) or (held and here in self.layout.labels and not exact.is_label(held)):
                     _rescue(rescued, column.name, item)
                 elif here in self.layout.doors:
-                    root[self.layout.doors[here]] = item
+                    root[self.layout.doors[here]] = held
                 else:
-                    target[key] = item
-            elif isinstance(item, dict) and item and here in self.layout.parents:
+                    target[key] = held
+            elif inside:
                 inner: JsonObject = {}
                 self._walk(item, here, inner, root, rescued)
                 if inner:

@@ -13,12 +13,14 @@ from typing import Any, TextIO
 import duckdb
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from lake_pipeline.dataset import Source
 from lake_pipeline.kernel.exact import BadRecord
 from lake_pipeline.kernel.matching import Mask, ahead, matched, text_of
 from lake_pipeline.kernel.records import Block, read_blocks
 from lake_pipeline.kernel.repair import Repairer
+from lake_pipeline.kernel.shape import quoted
 from lake_pipeline.kernel.survey import RawFile
 
 ARROW_SCHEMA = pa.schema(
@@ -31,6 +33,7 @@ BATCH_BYTES = 4 * 2**20
 class RowStream:
     """Batches for the COPY, and on the way the counts by file id and the quarantined records.
 
+    `quoted`: the pattern of records whose numbers were put between quotes; None where no column is text.
     `plain_blocks`: (file id, block number) of blocks that are known to match the pattern, so need no second look.
     `careful` has DuckDB itself check every plain record first: needed only where one matched the expression and yet
     is no JSON.
@@ -40,6 +43,7 @@ class RowStream:
         self,
         source: Source,
         pattern: str | None,
+        quoted: str | None,
         plain_blocks: Container[tuple[int, int]],
         repairer: Repairer,
         quarantine: Path,
@@ -47,6 +51,7 @@ class RowStream:
     ) -> None:
         self._source = source
         self._pattern = pattern
+        self._quoted = quoted
         self._plain_blocks = plain_blocks
         self._repairer = repairer
         self._quarantine_path = quarantine
@@ -67,8 +72,8 @@ class RowStream:
         held: list[tuple[str, pa.StringArray, pa.StringArray]] = []
         size = 0
         self._quarantine_path.unlink(missing_ok=True)
-        for (file, block, _), mask in ahead(pool, lambda item: self._plain(*item[1:]), self._blocks(files), depth):
-            for texts, rescued in self._parts(file, block, mask):
+        for (file, block, _), found in ahead(pool, lambda item: self._plain(*item[1:]), self._blocks(files), depth):
+            for texts, rescued in self._parts(file, block, *found):
                 if len(texts):
                     held.append((file.key, texts, rescued))
                     size += texts.nbytes
@@ -86,21 +91,27 @@ class RowStream:
             for number, block in enumerate(blocks):
                 yield file, block, (file.id, number) in self._plain_blocks
 
-    def _plain(self, block: Block, known_plain: bool) -> Mask:
+    def _plain(self, block: Block, known_plain: bool) -> tuple[pa.StringArray, Mask]:
+        """The record texts that DuckDB can read, and which of them these are."""
         mask = np.ones(len(block), bool) if known_plain else matched(block, self._pattern)[1]
+        texts = block.texts
+        if self._quoted and not mask.all():
+            texts, mask = _with_quoted(block, mask, self._quoted)
         if self._careful and mask.any():
-            plain = pa.table({"text": block.texts.filter(pa.array(mask))})  # noqa: F841 - DuckDB reads it by name
+            plain = pa.table({"text": texts.filter(pa.array(mask))})  # noqa: F841 - DuckDB reads it by name
             with duckdb.connect() as connection:
                 valid = connection.execute("SELECT json_valid(text) AS valid FROM plain").fetchnumpy()["valid"]
             mask[np.flatnonzero(mask)] = valid
-        return mask
+        return texts, mask
 
-    def _parts(self, file: RawFile, block: Block, mask: Mask) -> Iterator[tuple[pa.StringArray, pa.StringArray]]:
+    def _parts(
+        self, file: RawFile, block: Block, texts: pa.StringArray, mask: Mask
+    ) -> Iterator[tuple[pa.StringArray, pa.StringArray]]:
         self.rows_read[file.id] += len(block)
         if mask.all():
-            yield block.texts, pa.nulls(len(block), pa.string())
+            yield texts, pa.nulls(len(block), pa.string())
             return
-        plain = block.texts.filter(pa.array(mask))
+        plain = texts.filter(pa.array(mask))
         yield plain, pa.nulls(len(plain), pa.string())
         repaired: list[tuple[str, str | None]] = []
         for index in np.flatnonzero(~mask):
@@ -125,6 +136,21 @@ class RowStream:
         if self._quarantine is None:
             self._quarantine = self._quarantine_path.open("w", encoding="utf-8")
         self._quarantine.write(json.dumps(entry, ensure_ascii=False) + "\n")
+
+
+def _with_quoted(block: Block, mask: Mask, pattern: str) -> tuple[pa.StringArray, Mask]:
+    """The texts, those whose numbers had to be quoted so, and which of them are plain now."""
+    rest = np.flatnonzero(~mask)
+    try:
+        spelled = quoted(block.texts.take(pa.array(rest)))
+    except pa.ArrowInvalid:
+        return block.texts, mask  # not UTF-8: every record takes the exact path
+    found = matched(Block(spelled, block.lines[rest]), pattern)[1]
+    mask = mask.copy()
+    mask[rest] = found
+    places = np.zeros(len(block), bool)
+    places[rest[found]] = True
+    return pc.replace_with_mask(block.texts, pa.array(places), spelled.filter(pa.array(found))), mask
 
 
 def _batch(parts: list[tuple[str, pa.StringArray, pa.StringArray]]) -> pa.RecordBatch:

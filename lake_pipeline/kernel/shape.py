@@ -13,6 +13,9 @@ from __future__ import annotations
 import json
 import re
 
+import pyarrow as pa
+import pyarrow.compute as pc
+
 from lake_pipeline.kernel.layout import Layout
 from lake_pipeline.kernel.observed import Node
 from lake_pipeline.schemas import ListOf, Path, StructOf, Type
@@ -42,15 +45,39 @@ _TIMESTAMP = (
 # What a Hive key's value may be for its folder's name to stay short, however it is encoded.
 _LABEL = r'"(?:[ !#-\[\]-~]{0,64}|[^"\\\x00-\x1f]{0,16})"'
 _ANY_DEPTH = 4
+# Of what a text column holds, only what DuckDB writes as it was spelled: integers of up to 18 digits, decimals of up
+# to 14 without a needless zero or an exponent, strings inside arrays and objects without \\u escapes.
+_EXACT_NUMBER = (
+    r"(?:-?[1-9][0-9]{0,17}\b|0\b|-?(?:0\.(?:0|0{0,3}[1-9](?:[0-9]{0,10}[1-9])?)|"
+    + "|".join(rf"[1-9][0-9]{{{digits - 1}}}\.(?:0|[0-9]{{0,{14 - digits}}}[1-9])" for digits in range(1, 15))
+    + r")\b)"
+)
+_EXACT_STRING = r'"(?:[^"\\\x00-\x1f]|\\["\\bfnrt])*"'
+# Other numbers are put between quotes by `quoted`, with the first digit as an escape: the same text, but a spelling
+# that is taken for nothing else. Those are the numbers with a zero at the end, an exponent, or very many digits.
+_BARE_NUMBER = (
+    rf'("{_S}:{_S})(-?)([0-9])((?:[0-9]*\.[0-9]+0|[0-9]*(?:\.[0-9]+)?[eE][-+]?[0-9]+|\.0000[0-9]*'
+    r"|[0-9]*\.[0-9]{8,}|[0-9]{6,}\.[0-9]+|[0-9]{18,})\b)"
+)
+_QUOTED_NUMBER = r'"-?\\u003(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?"'
+_SHORT_QUOTED_NUMBER = r'"-?\\u003(?:0|[1-9][0-9]{0,29})(?:\.[0-9]{1,30})?(?:[eE][-+]?[0-9]{1,3})?"'
 # Each optional key multiplies what the matcher must keep in mind (measured: 400 of them are 300 times slower).
 MAX_OPTIONAL = 40
 
 
-def _any(depth: int = _ANY_DEPTH) -> str:
-    scalar = f"{_STRING}|{_DOUBLE}|{_INT}|true|false|null"
+def _any(scalar: str = f"{_STRING}|{_DOUBLE}|{_INT}|true|false|null", depth: int = _ANY_DEPTH) -> str:
     if depth == 0:
         return f"(?:{scalar})"
-    return rf"(?:{scalar}|[\[{{](?:[,:]?{_S}(?:{_any(depth - 1)}){_S})*[\]}}])"
+    return rf"(?:{scalar}|[\[{{](?:[,:]?{_S}(?:{_any(scalar, depth - 1)}){_S})*[\]}}])"
+
+
+def quoted(texts: pa.StringArray) -> pa.StringArray:
+    """Records with numbers after a key as strings, where DuckDB would spell them anew in a text column.
+
+    Where a string or an array holds what looks like one, no expression takes the outcome: a backslash stands outside
+    of strings, or an escape where `_EXACT_STRING` has none.
+    """
+    return pc.replace_substring_regex(texts, _BARE_NUMBER, r'\1"\2\\u003\3\4"')
 
 
 def narrow(seen: Node, layout: Layout, path: Path = ()) -> Node:
@@ -62,6 +89,8 @@ def narrow(seen: Node, layout: Layout, path: Path = ()) -> Node:
         if column and here not in layout.doors:
             kept = _narrow_value(child, column.type)
             kept.short = here in layout.labels
+            if here in layout.parents:
+                kept.examples.pop("any", None)  # it would take the objects that have columns of their own
         elif here in layout.parents:
             kept = narrow(child, layout, here)
             kept.examples = {"object": ""}
@@ -79,6 +108,8 @@ def _narrow_value(seen: Node, type_: Type) -> Node:
     match type_:
         case "json":
             result.examples = {"any": ""}
+        case "text":
+            result.examples = {"text": ""} | seen.examples
         case "double":
             result.examples = dict.fromkeys({"float"} if {"int", "float"} & seen.kinds else (), "")
         case "bigint":
@@ -99,12 +130,15 @@ def _narrow_value(seen: Node, type_: Type) -> Node:
     return result
 
 
-def pattern(root: Node) -> str | None:
-    """The expression for whole records; None where there is nothing to look for, or none would be fast enough."""
+def pattern(root: Node, numbers: bool = False) -> str | None:
+    """The expression for whole records; None where there is nothing to look for, or none would be fast enough.
+
+    `numbers`: it is for records that went through `quoted`.
+    """
     if not root.children:
         return None
     try:
-        return f"^{_S}{_object(root)}{_S}$"
+        return f"^{_S}{_object(root, numbers)}{_S}$"
     except _TooWide:
         return None
 
@@ -113,8 +147,10 @@ class _TooWide(Exception):
     pass
 
 
-def _value(node: Node) -> str:
+def _value(node: Node, numbers: bool) -> str:
     kinds = node.kinds
+    if "text" in kinds:
+        return _text(node, numbers)
     if "any" in kinds:
         return _any()
     options = ["null"]
@@ -129,14 +165,33 @@ def _value(node: Node) -> str:
     elif "timestamp" in kinds:
         options.append(_TIMESTAMP)
     if "array" in kinds:
-        items = rf"(?:,?{_S}{_value(node.element)}{_S})*" if node.element else ""
+        items = rf"(?:,?{_S}{_value(node.element, numbers)}{_S})*" if node.element else ""
         options.append(rf"\[{_S}{items}\]")
     if "object" in kinds and node.children:
-        options.append(_object(node))
+        options.append(_object(node, numbers))
     return f"(?:{'|'.join(options)})"
 
 
-def _object(node: Node) -> str:
+def _text(node: Node, numbers: bool) -> str:
+    """The values of a text column."""
+    kinds = node.kinds
+    options = ["null"]
+    if "string" in kinds:
+        options.append(_LABEL if node.short else _STRING)
+    if {"int", "long", "huge", "float"} & kinds:
+        options.append(_EXACT_NUMBER)
+        if numbers:
+            options.append(_SHORT_QUOTED_NUMBER if node.short else _QUOTED_NUMBER)
+    if "boolean" in kinds:
+        options += ["true", "false"]
+    if "any" in kinds and not node.short:
+        inside = f"{_EXACT_STRING}|{_EXACT_NUMBER}|true|false|null"
+        options.append(rf"[\[{{](?:[,:]?{_S}{_any(inside, _ANY_DEPTH - 1)}{_S})*[\]}}]")
+        options += [_STRING, _EXACT_NUMBER, "true", "false", *([_QUOTED_NUMBER] if numbers else [])]
+    return f"(?:{'|'.join(options)})"
+
+
+def _object(node: Node, numbers: bool) -> str:
     """Keys in one of their orders, each at most once; at least one is required, so that `{}` does not pass for it."""
     optional = {key for key, child in node.children.items() if child.present < node.seen}
     if len(optional) > MAX_OPTIONAL:
@@ -149,13 +204,13 @@ def _object(node: Node) -> str:
         required = [key for key in keys if key not in optional]
         if not required:
             required = [max(keys, key=lambda key: node.children[key].present)]
-        members = (_member(key, node.children[key], optional=key not in required) for key in keys)
+        members = (_member(key, node.children[key], numbers, optional=key not in required) for key in keys)
         alternatives.append(rf"\{{{''.join(members)}{_S}\}}")
     return f"(?:{'|'.join(dict.fromkeys(alternatives))})"
 
 
-def _member(key: str, node: Node, *, optional: bool) -> str:
-    member = rf"{_S},?{_S}{_key(key)}{_S}:{_S}{_value(node)}"
+def _member(key: str, node: Node, numbers: bool, *, optional: bool) -> str:
+    member = rf"{_S},?{_S}{_key(key)}{_S}:{_S}{_value(node, numbers)}"
     return f"(?:{member})?" if optional else member
 
 

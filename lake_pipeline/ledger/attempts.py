@@ -44,6 +44,7 @@ class AttemptLedger(LedgerConnection):
 
         Raises:
             LeaseLost: another worker holds it.
+            LedgerError: the records of its files were pruned, so an attempt would replace its rows with none.
         """
         with self._working(dataset) as connection:
             found = self._queries.lock_manifest(connection, dataset=dataset, manifest_id=manifest_id)
@@ -52,6 +53,11 @@ class AttemptLedger(LedgerConnection):
             state, attempt, holder, leased = found
             if state == "RUNNING" and leased and holder != worker:
                 raise LeaseLost(f"{dataset} {manifest_id}: attempt {attempt} of {holder} is under way")
+            if self._queries.is_pruned(connection, dataset=dataset, manifest_id=manifest_id):
+                raise LedgerError(
+                    f"{dataset} {manifest_id}: the records of its files were pruned (retention.file_records), so its"
+                    " rows cannot be made again"
+                )
             begun: int = self._queries.begin_attempt(
                 connection, dataset=dataset, manifest_id=manifest_id, worker=worker, lease=lease
             )

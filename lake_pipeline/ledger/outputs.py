@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import timedelta
 
 from lake_pipeline.ledger.connection import LedgerConnection
 from lake_pipeline.ledger.models import ArchivableFile, OutputFile
@@ -38,6 +39,14 @@ class OutputLedger(LedgerConnection):
         """
         with self._transaction() as connection:
             return list(self._queries.files_to_archive(connection, dataset=dataset, manifest_id=manifest_id))
+
+    def prune_files(self, dataset: str, keep: timedelta) -> int:
+        """Forget archived files of manifests that were committed longer than `keep` ago; how many those were.
+
+        Their manifests and outputs stay, and so do quarantined files.
+        """
+        with self._writing(dataset) as connection:
+            return int(self._queries.prune_files(connection, dataset=dataset, keep=keep))
 
     def record_archived(self, dataset: str, moved: Iterable[tuple[int, str]]) -> None:
         """Where raw files lie now: (file id, archived key)."""

@@ -214,6 +214,15 @@ WHERE id IN (
     ORDER BY s3_key, id DESC
 );
 
+-- name: is_pruned(dataset, manifest_id)$
+-- Whether the manifest has rows in the lake, and none of the files that they came from is on record any more.
+SELECT EXISTS (
+    SELECT FROM lake.outputs WHERE dataset = :dataset AND manifest_id = :manifest_id AND committed AND rows > 0
+) AND NOT EXISTS (
+    SELECT FROM lake.file_processing_status
+    WHERE dataset = :dataset AND manifest_id = :manifest_id AND status NOT IN ('SUPERSEDED', 'QUARANTINED')
+);
+
 -- name: heartbeat(dataset, manifest_id, attempt, lease)!
 -- Renew the lease of the attempt that holds the manifest.
 UPDATE lake.manifests SET lease_expires_at = clock_timestamp() + :lease::interval
@@ -349,6 +358,25 @@ ORDER BY f.s3_key;
 UPDATE lake.file_processing_status f SET archived_key = a.archived_key
 FROM unnest(:ids::bigint[], :keys::text[]) AS a (id, archived_key)
 WHERE f.id = a.id AND f.dataset = :dataset;
+
+-- name: prune_files(dataset, keep)$
+-- Forget the files of manifests that were committed so long ago, each manifest as a whole: a replay of half of one
+-- would lose rows. Not before every file is where no listing finds it; quarantined ones stay, for they wait for someone.
+WITH done AS (
+    SELECT m.manifest_id FROM lake.manifests m
+    WHERE m.dataset = :dataset AND m.state = 'COMMITTED' AND m.committed_at + :keep::interval <= clock_timestamp()
+        AND NOT EXISTS (
+            SELECT FROM lake.file_processing_status f
+            WHERE f.dataset = m.dataset AND f.manifest_id = m.manifest_id
+                AND f.status NOT IN ('SUPERSEDED', 'QUARANTINED')
+                AND (f.status <> 'SUCCEEDED' OR f.archived_key IS NULL OR starts_with(f.archived_key, 'quarantine/'))
+        )
+), pruned AS (
+    DELETE FROM lake.file_processing_status f USING done
+    WHERE f.dataset = :dataset AND f.manifest_id = done.manifest_id AND f.status IN ('SUCCEEDED', 'SUPERSEDED')
+    RETURNING f.id
+)
+SELECT count(*) FROM pruned;
 
 -- ---------------------------------------------------------------- requeue
 
