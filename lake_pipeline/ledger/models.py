@@ -146,6 +146,25 @@ class FileRow:
 
 
 @dataclass(frozen=True)
+class SetAsideFile:
+    """A raw file that was quarantined whole, or that lost records (`rows_quarantined`) to quarantine.
+
+    `location` is where it lies now.
+    """
+
+    key: str
+    etag: str
+    size: int
+    location: str
+    status: FileStatus
+    manifest_id: str
+    rows_quarantined: int
+    error_class: str | None
+    error_message: str | None
+    processed_at: datetime | None
+
+
+@dataclass(frozen=True)
 class FileOutcome:
     """What an attempt made of one raw file."""
 

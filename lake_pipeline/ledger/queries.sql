@@ -411,6 +411,15 @@ FROM lake.file_processing_status
 WHERE dataset = :dataset AND (:status::text IS NULL OR status = :status) AND (:key::text IS NULL OR s3_key = :key)
 ORDER BY s3_key, id;
 
+-- name: set_aside(dataset, key, manifest_id)
+-- Files that were quarantined whole, and files with records in quarantine.
+SELECT s3_key AS key, etag, size, coalesce(archived_key, s3_key) AS location, status, manifest_id,
+    coalesce(rows_quarantined, 0) AS rows_quarantined, error_class, error_message, processed_at
+FROM lake.file_processing_status
+WHERE dataset = :dataset AND (status = 'QUARANTINED' OR status = 'SUCCEEDED' AND rows_quarantined > 0)
+    AND (:key::text IS NULL OR s3_key = :key) AND (:manifest_id::text IS NULL OR manifest_id = :manifest_id)
+ORDER BY s3_key, id;
+
 -- name: manifests(dataset, manifest_id)
 -- record_class: ManifestRow
 -- The rows of manifests, in the order they were planned.

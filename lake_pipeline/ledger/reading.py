@@ -16,6 +16,7 @@ from lake_pipeline.ledger.models import (
     ManifestRow,
     ManifestSummary,
     SchemaVersion,
+    SetAsideFile,
 )
 
 
@@ -42,6 +43,17 @@ class ReadingLedger(LedgerConnection):
         with self._transaction() as connection, connection.cursor("files", row_factory=class_row(FileRow)) as cursor:
             cursor.itersize = 2000
             cursor.execute(self._queries.files.sql, parameters)
+            yield from cursor
+
+    def set_aside(self, dataset: str, *, key: str | None = None, manifest: str | None = None) -> Iterator[SetAsideFile]:
+        """Files that were quarantined whole or have records in quarantine, by key, streamed."""
+        parameters = {"dataset": dataset, "key": key, "manifest_id": manifest}
+        with (
+            self._transaction() as connection,
+            connection.cursor("set_aside", row_factory=class_row(SetAsideFile)) as cursor,
+        ):
+            cursor.itersize = 2000
+            cursor.execute(self._queries.set_aside.sql, parameters)
             yield from cursor
 
     def manifest(self, dataset: str, manifest_id: str) -> ManifestRow:
