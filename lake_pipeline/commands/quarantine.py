@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Iterator
 from dataclasses import asdict
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -13,10 +13,11 @@ from lake_pipeline.commands.options import DatasetName, Json, MaybeDatasetName
 from lake_pipeline.errors import NothingMatched
 from lake_pipeline.lake import Lake, open_lake
 from lake_pipeline.ledger.models import SetAsideFile
-from lake_pipeline.quarantine import SetAsideRecord, records, set_aside
-from lake_pipeline.replay import plan_replay, replay
 from lake_pipeline.reports import note, print_json, print_json_lines, print_table, printable, say, time_text
 from lake_pipeline.settings import load_settings
+
+if TYPE_CHECKING:
+    from lake_pipeline.quarantine import SetAsideRecord
 
 _HEAD_BYTES = 1024
 _SHOWN_BYTES = 4096
@@ -31,6 +32,8 @@ def list_(dataset: MaybeDatasetName = None, json: Json = False) -> None:
     JSON: one object a line with dataset, file, line (null for a whole file), error_class, reason, manifest_id and
     quarantined_at.
     """
+    from lake_pipeline.quarantine import set_aside  # DuckDB and Arrow are slow to import
+
     with open_lake(load_settings()) as lake:
         names = [found.name for found in lake.chosen([dataset] if dataset else None)]
         found = (entry for name in names for entry in set_aside(lake.store, lake.ledger, name))
@@ -71,6 +74,8 @@ def show(
 
 
 def _documents(lake: Lake, dataset: str, key: str, line: int | None) -> Iterator[dict[str, Any]]:
+    from lake_pipeline.quarantine import records
+
     for file in lake.ledger.set_aside(dataset, key=key):
         if file.status == "SUCCEEDED":
             for record in records(lake.store, dataset, file.manifest_id):
@@ -123,6 +128,8 @@ def replay_(
 
     JSON: files, records, manifests (to be written anew), mended (keys that land again) and dry_run.
     """
+    from lake_pipeline.replay import plan_replay, replay  # DuckDB and Arrow are slow to import
+
     if (key is not None) + (manifest is not None) + everything != 1:
         raise typer.BadParameter("name exactly one of --key, --manifest and --all")
     with open_lake(load_settings()) as lake:

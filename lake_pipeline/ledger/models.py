@@ -146,6 +146,18 @@ class FileRow:
 
 
 @dataclass(frozen=True)
+class WaitingFile:
+    """A raw file that the next runs convert; `location` is where it lies now."""
+
+    id: int
+    key: str
+    etag: str
+    size: int
+    location: str
+    landing_group: str
+
+
+@dataclass(frozen=True)
 class SetAsideFile:
     """A raw file that was quarantined whole, or that lost records (`rows_quarantined`) to quarantine.
 

@@ -411,6 +411,21 @@ FROM lake.file_processing_status
 WHERE dataset = :dataset AND (:status::text IS NULL OR status = :status) AND (:key::text IS NULL OR s3_key = :key)
 ORDER BY s3_key, id;
 
+-- name: waiting_files(dataset)
+-- Files that the next runs convert, group by group as they would be planned.
+SELECT id, s3_key AS key, etag, size, coalesce(archived_key, s3_key) AS location, landing_group
+FROM lake.file_processing_status
+WHERE dataset = :dataset AND status = 'PENDING'
+ORDER BY min(id) OVER (PARTITION BY landing_group), landing_group, id;
+
+-- name: unknown_versions(dataset, keys, etags)
+-- Those of the object versions that the ledger does not know, or was done with.
+SELECT k.s3_key FROM unnest(:keys::text[], :etags::text[]) AS k (s3_key, etag)
+WHERE NOT EXISTS (
+    SELECT FROM lake.file_processing_status f
+    WHERE f.dataset = :dataset AND f.s3_key = k.s3_key AND f.etag = k.etag AND f.status <> 'SUPERSEDED'
+);
+
 -- name: set_aside(dataset, key, manifest_id)
 -- Files that were quarantined whole, and files with records in quarantine.
 SELECT s3_key AS key, etag, size, coalesce(archived_key, s3_key) AS location, status, manifest_id,
