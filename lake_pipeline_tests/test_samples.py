@@ -44,7 +44,7 @@ def test_every_bundled_dataset_has_samples_and_every_sample_a_dataset() -> None:
 
 
 def test_unknown_dataset_is_refused_by_name(tmp_path: Path) -> None:
-    with pytest.raises(UnknownDataset, match="nonesuch; there are samples for events, sensor_readings"):
+    with pytest.raises(UnknownDataset, match="nonesuch; there are samples for events, events_small, sensor_readings"):
         generate("nonesuch", Store(str(tmp_path)))
 
 

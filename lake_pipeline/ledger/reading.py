@@ -47,6 +47,11 @@ class ReadingLedger(LedgerConnection):
             cursor.execute(self._queries.files.sql, parameters)
             yield from cursor
 
+    def statuses(self, dataset: str, keys: list[str]) -> dict[str, FileStatus]:
+        """The state of the newest version of each of these keys that the ledger knows."""
+        with self._transaction() as connection:
+            return dict(self._queries.statuses_of(connection, dataset=dataset, keys=keys))
+
     def waiting_files(self, dataset: str) -> Iterator[WaitingFile]:
         """PENDING files in the order in which they would be planned, streamed."""
         with (
