@@ -6,6 +6,7 @@ import re
 from datetime import timedelta
 from fractions import Fraction
 from typing import Annotated, Literal
+from zoneinfo import available_timezones
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PositiveInt, field_validator, model_validator
 
@@ -115,6 +116,39 @@ class Batch(_Strict):
         timedelta(minutes=15), description="how long an incomplete manifest waits for more files"
     )
     max_retries: PositiveInt = Field(3, description="how often a failed file or manifest is tried again")
+
+
+# Minute, hour, day of month, month, day of week (0 and 7 are Sunday).
+_CRON_BOUNDS = ((0, 59), (0, 23), (1, 31), (1, 12), (0, 7))
+_CRON_ITEM = re.compile(r"(?:\*|(\d{1,2})(?:-(\d{1,2}))?)(?:/([1-9]\d?))?")
+
+
+class Schedule(_Strict):
+    """When manifests are planned, in place of planning as files arrive."""
+
+    cron: str = Field(description="minute, hour, day of month, month, day of week, such as `*/5 * * * *`")
+    timezone: str = Field("UTC", description="whose clock that is, such as Europe/Vienna")
+
+    @field_validator("cron")
+    @classmethod
+    def _cron_can_be_read(cls, value: str) -> str:
+        fields = value.split()
+        if len(fields) != len(_CRON_BOUNDS):
+            raise ValueError(f"{value!r} is not five fields: minute, hour, day of month, month, day of week")
+        for text, (least, most) in zip(fields, _CRON_BOUNDS, strict=True):
+            for item in text.split(","):
+                match = _CRON_ITEM.fullmatch(item)
+                numbers = [int(number) for number in match.groups()[:2] if number] if match else [-1]
+                if not all(least <= number <= most for number in numbers) or numbers != sorted(numbers):
+                    raise ValueError(f"{item!r} is not *, a number, a range or a step from {least} to {most}")
+        return value
+
+    @field_validator("timezone")
+    @classmethod
+    def _timezone_is_known(cls, value: str) -> str:
+        if value not in available_timezones():
+            raise ValueError(f"{value!r} is no time zone, such as UTC or Europe/Vienna")
+        return value
 
 
 class Flatten(_Strict):
@@ -280,6 +314,9 @@ class Dataset(_Strict):
     owners: list[str] = Field(default_factory=list, description="e-mail addresses or team:name")
     source: Source
     batch: Batch = Field(default_factory=Batch)
+    schedule: Schedule | None = Field(
+        None, description="plan on this schedule, what is there by then; without it, as files arrive"
+    )
     schema_: SchemaRules = Field(default_factory=SchemaRules, alias="schema")
     output: Output
     checks: Checks = Field(default_factory=Checks)

@@ -26,6 +26,10 @@ class UnknownDataset(LakeError):
     """No dataset of that name is declared."""
 
 
+class UnknownFile(LakeError):
+    """There is no such raw file."""
+
+
 class StoreError(LakeError):
     """The object store refused or failed."""
 

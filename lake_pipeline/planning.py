@@ -38,32 +38,36 @@ def plan(
     flush: bool = False,
     max_manifests: int,
     backoff: timedelta = BACKOFF,
+    keys: list[str] | None = None,
 ) -> list[Manifest]:
     """Claim manifests until no group is due or there are `max_manifests`, and put their documents into the store.
 
     `flush` plans what is there without waiting for more; failed files wait `backoff`, doubled with each failure.
+    With `keys`, other files are left alone.
 
     Raises:
         LedgerError, StoreError: what was planned before is kept; `current_manifest` writes a missing document.
     """
     planned: list[Manifest] = []
-    ledger.revive_failed(dataset.name, dataset.batch.max_retries, backoff)
+    ledger.revive_failed(dataset.name, dataset.batch.max_retries, backoff, keys=keys)
     progress = True
     while progress:
         progress = False
-        for group in due_groups(ledger.backlog(dataset.name), dataset.batch, now, flush):
-            claimed = _claim_full(dataset, ledger, store, group, max_manifests - len(planned))
+        for group in due_groups(ledger.backlog(dataset.name, keys=keys), dataset.batch, now, flush):
+            claimed = _claim_full(dataset, ledger, store, group, max_manifests - len(planned), keys)
             planned += claimed
             progress = progress or bool(claimed)
     return planned
 
 
-def _claim_full(dataset: Dataset, ledger: Ledger, store: Store, group: GroupBacklog, limit: int) -> list[Manifest]:
+def _claim_full(
+    dataset: Dataset, ledger: Ledger, store: Store, group: GroupBacklog, limit: int, keys: list[str] | None
+) -> list[Manifest]:
     """One manifest of a due group, and more as long as what is left of it fills one."""
     batch, claimed = dataset.batch, list[Manifest]()
     files, bytes_ = group.files, group.bytes
     while len(claimed) < limit and (not claimed or fills(files, bytes_, batch)):
-        manifest = ledger.claim_manifest(dataset.name, group.landing_group, batch.max_files, batch.max_bytes)
+        manifest = ledger.claim_manifest(dataset.name, group.landing_group, batch.max_files, batch.max_bytes, keys=keys)
         if manifest is None:
             break
         write_manifest(store, manifest)

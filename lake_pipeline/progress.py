@@ -46,11 +46,18 @@ def _clear_staging(lake: Lake, dataset: str) -> None:
 
 
 def due_work(
-    lake: Lake, dataset: Dataset, *, flush: bool, limit: int, backoff: timedelta = BACKOFF
+    lake: Lake,
+    dataset: Dataset,
+    *,
+    flush: bool,
+    limit: int,
+    backoff: timedelta = BACKOFF,
+    keys: list[str] | None = None,
 ) -> list[DueManifest]:
     """Plan pending files and return the manifests to begin, oldest first, `limit` at most.
 
-    `flush` plans what is there without waiting for more files.
+    `flush` plans what is there without waiting for more files. With `keys`, only these files and their manifests.
     """
-    plan(dataset, lake.ledger, lake.store, now=datetime.now(UTC), flush=flush, max_manifests=limit, backoff=backoff)
-    return lake.ledger.due_manifests(dataset.name, limit, dataset.batch.max_retries)
+    now = datetime.now(UTC)
+    plan(dataset, lake.ledger, lake.store, now=now, flush=flush, max_manifests=limit, backoff=backoff, keys=keys)
+    return lake.ledger.due_manifests(dataset.name, limit, dataset.batch.max_retries, keys=keys)

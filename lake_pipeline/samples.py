@@ -135,6 +135,19 @@ def _events(rng: random.Random, scale: float) -> Iterator[_Sample]:
     yield _Sample("raw-json-data/2026/week08/drop-2.json", _array(misfits), about, rows, rescued=4)
 
 
+def _events_small(rng: random.Random, scale: float) -> Iterator[_Sample]:
+    ids = count(1)
+    rows = max(3, round(60 * scale))
+    folder = "raw-json-small/2026"
+    for week, first, drops in ((7, date(2026, 2, 9), 12), (8, date(2026, 2, 16), 3)):
+        for drop in range(1, drops + 1):
+            events = [_event(rng, next(ids), first + timedelta(days=rng.randrange(7))) for _ in range(rows)]
+            yield _Sample(f"{folder}/week{week:02}/drop-{drop:02}.json", _lines(events), "one record a line", rows)
+    cut = _lines([_event(rng, next(ids), first) for _ in range(2)]) + b"ERROR 503: upstream timed out\n"
+    yield _Sample(f"{folder}/week08/drop-04.json", cut, "a line that is not JSON", 2, aside=1)
+    yield _Sample(f"{folder}/week08/drop-05.json", b"", "an empty file")
+
+
 def _sensor_readings(rng: random.Random, scale: float) -> Iterator[_Sample]:
     rows = max(10, round(400 * scale))
     folder = "landing/sensor-readings"
@@ -172,6 +185,7 @@ def _ndjson_feed(rng: random.Random, scale: float) -> Iterator[_Sample]:
 # One more bundled dataset is one more entry here.
 SAMPLES: dict[str, Callable[[random.Random, float], Iterator[_Sample]]] = {
     "events": _events,
+    "events_small": _events_small,
     "ndjson_feed": _ndjson_feed,
     "sensor_readings": _sensor_readings,
 }

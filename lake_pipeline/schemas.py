@@ -189,7 +189,8 @@ def evolve(
     known = schema.by_path()
     parents = schema.parents()
     if schema.version and rules.mode == "strict":
-        _refuse_differences(seen, known, parents)
+        for difference in differences(schema, seen):
+            raise SchemaConflict(str(difference))
     if schema.version and not rules.evolves:
         return schema, ()
     evolution = _Evolution(rules, reserved, list(schema.columns))
@@ -228,47 +229,69 @@ def _hinted(path: Path, rules: SchemaRules) -> bool:
     return ".".join(path) in rules.hints
 
 
-def _refuse_differences(seen: Node, known: Mapping[Path, Column], parents: frozenset[Path], path: Path = ()) -> None:
+@dataclass(frozen=True)
+class Difference:
+    """Something seen that a schema has no place for: a value of a known path, or a new key (`type` is None)."""
+
+    path: str
+    column: str
+    type: str | None
+    kind: str
+    example: str
+
+    def __str__(self) -> str:
+        if self.type is None:
+            return f"{self.example}: new key {self.path!r} ({self.kind}), and schema.mode is strict"
+        if self.type == "object":
+            return (
+                f"{self.example}: {self.path!r} is an object whose keys are columns, and this value is {self.kind}"
+                " (schema.mode is strict)"
+            )
+        return (
+            f"{self.example}: column {self.column!r} is {self.type}, and this value is or holds {self.kind}"
+            " (schema.mode is strict)"
+        )
+
+
+def differences(schema: Schema, seen: Node) -> Iterator[Difference]:
+    """What was seen and has no place in the schema, in the order of the source; a new key once."""
+    return _differences(seen, schema.by_path(), schema.parents())
+
+
+def _differences(
+    seen: Node, known: Mapping[Path, Column], parents: frozenset[Path], path: Path = ()
+) -> Iterator[Difference]:
     for key, child in seen.items():
         here = (*path, key)
         label = ".".join(here)
         if here in known:
             column = known[here]
-            if misfit := _misfit(child, column.type):
-                kind, example = misfit
-                raise SchemaConflict(
-                    f"{example}: column {column.name!r} is {type_name(column.type)}, and this value is or holds {kind}"
-                    " (schema.mode is strict)"
-                )
+            for kind, example in _misfits(child, column.type):
+                yield Difference(label, column.name, type_name(column.type), kind, example)
         elif here in parents:
             for kind, example in child.examples.items():
                 if kind != "object":
-                    raise SchemaConflict(
-                        f"{example}: {label!r} is an object whose keys are columns, and this value is {kind}"
-                        " (schema.mode is strict)"
-                    )
-            _refuse_differences(child, known, parents, here)
+                    yield Difference(label, label, "object", kind, example)
+            yield from _differences(child, known, parents, here)
         elif child.kinds:
-            kinds = " or ".join(sorted(child.kinds))
-            raise SchemaConflict(f"{child.example}: new key {label!r} ({kinds}), and schema.mode is strict")
+            yield Difference(label, label, None, " or ".join(sorted(child.kinds)), child.example)
 
 
-def _misfit(seen: Node, type_: Type) -> tuple[str, str] | None:
-    """A kind of value that was seen and has no place in the type, and where."""
+def _misfits(seen: Node, type_: Type) -> Iterator[tuple[str, str]]:
+    """Each kind of value that was seen and has no place in the type, and where."""
     for kind, example in seen.examples.items():
         if not admits(type_, kind):
-            return kind, example
+            yield kind, example
     match type_:
-        case ListOf(element):
-            return _misfit(seen.element, element) if seen.element else None
+        case ListOf(element) if seen.element:
+            yield from _misfits(seen.element, element)
         case StructOf(fields):
             types = dict(fields)
             for key, child in seen.items():
-                if key in types and (misfit := _misfit(child, types[key])):
-                    return misfit
-                if key not in types and child.kinds:
-                    return f"a new key {key!r}", child.example
-    return None
+                if key in types:
+                    yield from _misfits(child, types[key])
+                elif child.kinds:
+                    yield f"a new key {key!r}", child.example
 
 
 def admits(type_: Type, kind: str) -> bool:

@@ -100,6 +100,29 @@ class Store:
         except Exception as error:
             raise self._translate(error, key) from error
 
+    def head_bytes(self, key: str, length: int) -> bytes:
+        """The object's first bytes, `length` at most."""
+        size = min(length, self.head(key).size)
+        try:
+            return bytes(obstore.get_range(self._store, key, start=0, length=size)) if size else b""
+        except Exception as error:
+            raise self._translate(error, key) from error
+
+    def lines(self, key: str) -> Iterator[bytes]:
+        """The object's lines as they are downloaded, one in memory at a time, without their ends."""
+        rest: list[bytes] = []
+        try:
+            for chunk in obstore.get(self._store, key).stream(min_chunk_size=2**20):
+                first, *others = bytes(chunk).split(b"\n")
+                rest.append(first)
+                for line in others:
+                    yield b"".join(rest)
+                    rest = [line]
+        except Exception as error:
+            raise self._translate(error, key) from error
+        if last := b"".join(rest):
+            yield last
+
     def get_json(self, key: str) -> Any:
         return json.loads(self.get(key))
 

@@ -119,7 +119,7 @@ def test_a_claim_finds_its_files_by_the_partial_index(ledger: Ledger, database_u
         )
         connection.execute("ANALYZE lake.file_processing_status")
     land(ledger, *[f"new{n}" for n in range(100)])
-    parameters = {"dataset": DATASET, "landing_group": "2026/week07", "max_files": 10}
+    parameters = {"dataset": DATASET, "landing_group": "2026/week07", "max_files": 10, "keys": None}
     with psycopg.connect(database_url) as connection:
         query = "EXPLAIN " + named_queries().claim_files.sql
         plan = connection.execute(query, {**parameters, "manifest_id": "m", "max_bytes": 1000}).fetchall()

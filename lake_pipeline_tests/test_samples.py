@@ -44,7 +44,8 @@ def test_every_bundled_dataset_has_samples_and_every_sample_a_dataset() -> None:
 
 
 def test_unknown_dataset_is_refused_by_name(tmp_path: Path) -> None:
-    with pytest.raises(UnknownDataset, match="nonesuch; there are samples for events, ndjson_feed, sensor_readings"):
+    names = "events, events_small, ndjson_feed, sensor_readings"
+    with pytest.raises(UnknownDataset, match=f"nonesuch; there are samples for {names}"):
         generate("nonesuch", Store(str(tmp_path)))
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -18,21 +20,43 @@ from lake_pipeline.settings import load_settings
 
 def run(
     datasets: DatasetNames = None,
+    files_from: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="Only the raw files that this file, or - for standard input, lists."),
+    ] = None,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show Dagster's log as well.")] = False,
 ) -> None:
     """Find new files and convert them, until nothing is pending.
 
     Runs the same assets on the same instance as the daemon of lake dev, so that the UI shows them.
     Exits with 1 where a file or a manifest has failed for good.
+
+    --files-from takes one key a line, of one dataset: only these are registered and run. A key that is neither in the
+    store nor in the ledger is an error, and then nothing is run.
     """
     from lake_pipeline.defs.running import run_datasets  # Dagster takes seconds to import
 
+    if files_from is not None and len(datasets or []) != 1:
+        raise typer.BadParameter("--files-from needs the name of one dataset")
+    keys = _read_keys(files_from) if files_from is not None else None
     with open_lake(load_settings()) as lake:
         chosen = lake.chosen(datasets)
         with RunDisplay(lake) as display:
-            run_datasets(lake, chosen, display.tell, verbose=verbose)
+            run_datasets(lake, chosen, display.tell, keys=keys, verbose=verbose)
         _print_summary(lake, chosen, display)
-        _refuse_failures(lake, chosen)
+        if keys is None:
+            _refuse_failures(lake, chosen)
+        else:
+            _refuse_failed_keys(lake, chosen[0], keys)
+
+
+def _read_keys(source: str) -> list[str]:
+    """The keys of a list, each once, in its order; blank lines are left out."""
+    try:
+        text = sys.stdin.read() if source == "-" else Path(source).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise typer.BadParameter(f"{source} cannot be read: {error}") from error
+    return list(dict.fromkeys(line for line in text.splitlines() if line.strip()))
 
 
 def _print_summary(lake: Lake, chosen: list[Dataset], display: RunDisplay) -> None:
@@ -48,6 +72,12 @@ def _print_summary(lake: Lake, chosen: list[Dataset], display: RunDisplay) -> No
         for dataset in chosen
     ]
     print_table(["dataset", "manifests run", *FILE_STATUSES, "rows in table", "seconds"], rows)
+
+
+def _refuse_failed_keys(lake: Lake, dataset: Dataset, keys: list[str]) -> None:
+    failed = [key for key, status in lake.ledger.statuses(dataset.name, keys).items() if status == "FAILED"]
+    if failed:
+        raise RunFailed(f"{', '.join(failed)}; lake files {dataset.name} --status FAILED says why")
 
 
 def _refuse_failures(lake: Lake, chosen: list[Dataset]) -> None:

@@ -11,24 +11,28 @@ from lake_pipeline.defs.curated import curated_asset
 from lake_pipeline.defs.jobs import manifest_job, reconcile_job, reconcile_schedule
 from lake_pipeline.defs.raw import raw_asset
 from lake_pipeline.defs.resources import LakeResource
+from lake_pipeline.defs.schedules import work_schedule
 from lake_pipeline.defs.sensors import arrivals_sensor, work_sensor
 from lake_pipeline.defs.table import table_asset
 
 
 def dataset_definitions(dataset: Dataset) -> dg.Definitions:
-    """Assets raw → curated → table, their job, the two sensors and the reconciling schedule of one dataset."""
+    """Assets raw → curated → table, their job, what starts it, and the reconciling schedule of one dataset.
+
+    The job is started by a sensor as files arrive, or by the schedule that the dataset declares.
+    """
     manifest = manifest_job(dataset)
     reconcile = reconcile_job(dataset)
     with warnings.catch_warnings():
         # Asked for by name, and nothing that a user could act on: backfill policies are still called beta.
         warnings.simplefilter("ignore", dg.BetaWarning)
         assets = [raw_asset(dataset), curated_asset(dataset), table_asset(dataset)]
-    return dg.Definitions(
-        assets=assets,
-        jobs=[manifest, reconcile],
-        sensors=[arrivals_sensor(dataset), work_sensor(dataset, manifest)],
-        schedules=[reconcile_schedule(dataset, reconcile)],
-    )
+    sensors, schedules = [arrivals_sensor(dataset)], [reconcile_schedule(dataset, reconcile)]
+    if dataset.schedule is None:
+        sensors.append(work_sensor(dataset, manifest))
+    else:
+        schedules.append(work_schedule(dataset, dataset.schedule, manifest))
+    return dg.Definitions(assets=assets, jobs=[manifest, reconcile], sensors=sensors, schedules=schedules)
 
 
 def lake_definitions(datasets: list[Dataset]) -> dg.Definitions:

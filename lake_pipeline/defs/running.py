@@ -17,6 +17,7 @@ from lake_pipeline.defs.keys import job_name
 from lake_pipeline.defs.partitions import manifest_partitions
 from lake_pipeline.defs.sensors import attempt_tag
 from lake_pipeline.discovery.listing import Discovered, discover
+from lake_pipeline.discovery.named import discover_named
 from lake_pipeline.errors import EngineError
 from lake_pipeline.lake import Lake
 from lake_pipeline.ledger.models import DueManifest
@@ -38,15 +39,24 @@ class Progress:
 
 
 def run_datasets(
-    lake: Lake, datasets: list[Dataset], tell: Callable[[Progress], None], *, verbose: bool = False
+    lake: Lake,
+    datasets: list[Dataset],
+    tell: Callable[[Progress], None],
+    *,
+    keys: list[str] | None = None,
+    verbose: bool = False,
 ) -> int:
     """Discover, plan and materialize until nothing is pending; the number of manifests that were run.
 
-    A failed file or manifest is tried again at once, up to its dataset's limit. `verbose` shows Dagster's log.
+    A failed file or manifest is tried again at once, up to its dataset's limit. With `keys`, only these files of one
+    dataset are registered and run. `verbose` shows Dagster's log.
+
+    Raises:
+        UnknownFile: one of the keys is no raw file.
     """
     definitions = lake_definitions(list(lake.datasets.values()))
     with open_instance(lake.settings) as instance:
-        return sum(_run_dataset(lake, dataset, definitions, instance, tell, verbose) for dataset in datasets)
+        return sum(_run_dataset(lake, dataset, definitions, instance, tell, keys, verbose) for dataset in datasets)
 
 
 def _run_dataset(
@@ -55,19 +65,23 @@ def _run_dataset(
     definitions: dg.Definitions,
     instance: dg.DagsterInstance,
     tell: Callable[[Progress], None],
+    keys: list[str] | None,
     verbose: bool,
 ) -> int:
     def listing(found: Discovered) -> None:
         tell(Progress(dataset.name, discovered=found))
 
-    discover(dataset, lake.store, lake.ledger, on_progress=listing)
+    if keys is None:
+        discover(dataset, lake.store, lake.ledger, on_progress=listing)
+    else:
+        listing(discover_named(dataset, lake.store, lake.ledger, keys))
     finish_interrupted(lake, dataset)
     prune_records(lake, dataset)
     job = definitions.resolve_job_def(job_name(dataset))
     partitions = manifest_partitions(dataset).name or ""
     ran = 0
     told: set[tuple[str, int]] = set()
-    while due := _next(lake, dataset, tell):
+    while due := _next(lake, dataset, tell, keys):
         if again := [found for found in due if (found.manifest_id, found.next_attempt) in told]:
             # Its run fails before it begins the attempt that the ledger would count, so it would be tried for ever.
             raise EngineError(f"{dataset.name} {again[0].manifest_id} cannot be begun; `lake dev` shows its run's log")
@@ -81,13 +95,14 @@ def _run_dataset(
     return ran
 
 
-def _next(lake: Lake, dataset: Dataset, tell: Callable[[Progress], None]) -> list[DueManifest]:
+def _next(lake: Lake, dataset: Dataset, tell: Callable[[Progress], None], keys: list[str] | None) -> list[DueManifest]:
     """The manifests to run now; where others are at work, what they leave over once they have ended or died."""
     while True:
-        if due := due_work(lake, dataset, flush=True, limit=_AT_ONCE, backoff=timedelta()):
+        if due := due_work(lake, dataset, flush=True, limit=_AT_ONCE, backoff=timedelta(), keys=keys):
             return due
         running = lake.ledger.pending_work(dataset.name, dataset.batch.max_retries).running
-        if not running:
+        others = keys is not None and "PROCESSING" not in lake.ledger.statuses(dataset.name, keys).values()
+        if not running or others:
             return []
         tell(Progress(dataset.name, waiting_for=running))
         time.sleep(_LOOK_AGAIN_SECONDS)

@@ -62,10 +62,15 @@ def work_sensor(dataset: Dataset, job: UnresolvedAssetJobDefinition) -> dg.Senso
             return dg.SkipReason("no manifest is due")
         return dg.SensorResult(
             dynamic_partitions_requests=[partitions.build_add_request([manifest.manifest_id for manifest in due])],
-            run_requests=[_request(context.instance, dataset, manifest) for manifest in due],
+            run_requests=run_requests(context.instance, dataset, due),
         )
 
     return work
+
+
+def run_requests(instance: dg.DagsterInstance, dataset: Dataset, due: list[DueManifest]) -> list[dg.RunRequest]:
+    """A run for each manifest, which is asked for once however often."""
+    return [_request(instance, dataset, manifest) for manifest in due]
 
 
 def attempt_tag(dataset: Dataset, manifest: DueManifest) -> dict[str, str]:

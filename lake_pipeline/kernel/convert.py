@@ -70,7 +70,7 @@ def convert(job: Job, store: Store, on_progress: Callable[[str], None] = _log.in
         with clock.step("survey"):
             rules = job.dataset.schema_
             fixed = job.schema.version > 0 and not rules.evolves
-            survey = Survey(_lens(job), job.dataset.source, rules.max_columns, fixed)
+            survey = Survey(lens_of(job.dataset, job.schema), job.dataset.source, rules.max_columns, fixed)
             survey.look(raw, pool, job.threads)
         failed += [_gone(file, survey.vanished[file.id]) for file in raw if file.id in survey.vanished]
         raw = [file for file in raw if file.id not in survey.vanished]
@@ -141,15 +141,16 @@ def _check_unchanged(files: tuple[ManifestFile, ...], store: Store, ids: set[int
                 _check_version(file, store)
 
 
-def _lens(job: Job) -> Lens:
-    rules = job.dataset.schema_
+def lens_of(dataset: Dataset, schema: Schema) -> Lens:
+    """How a dataset's records are looked at where these columns are known."""
+    rules = dataset.schema_
     hints = {tuple(path.split(".")): type_ for path, type_ in rules.hints.items()}
-    known = {column.path: column.type for column in job.schema.columns}
+    known = {column.path: column.type for column in schema.columns}
     types = hints | known
-    folders = {name for name, part, _ in partition_keys(job.dataset.output.partition_by) if part is None}
-    labels = {(name,) for name in folders} | {column.path for column in job.schema.columns if column.name in folders}
+    folders = {name for name, part, _ in partition_keys(dataset.output.partition_by) if part is None}
+    labels = {(name,) for name in folders} | {column.path for column in schema.columns if column.name in folders}
     labels |= {tuple(path.split(".")) for path, name in rules.flatten.rename.items() if name in folders}
-    parents = job.schema.parents()
+    parents = schema.parents()
     return Lens(
         opaque=frozenset(
             path for path, type_ in types.items() if type_ == "json" or (type_ == "text" and path not in parents)

@@ -18,12 +18,19 @@ from lake_pipeline.manifests import ManifestFile
 class AttemptLedger(LedgerConnection):
     """Attempts at manifests. An attempt that was taken over may do nothing more: LeaseLost."""
 
-    def due_manifests(self, dataset: str, limit: int, max_retries: int) -> list[DueManifest]:
-        """Manifests to begin, oldest first: planned ones, failed ones with retries left, those of dead workers."""
+    def due_manifests(
+        self, dataset: str, limit: int, max_retries: int, *, keys: list[str] | None = None
+    ) -> list[DueManifest]:
+        """Manifests to begin, oldest first: planned ones, failed ones with retries left, those of dead workers.
+
+        With `keys`, only those that hold one of these keys.
+        """
         self.reap(dataset)
         with self._transaction() as connection:
             return list(
-                self._queries.due_manifests(connection, dataset=dataset, max_retries=max_retries, max_manifests=limit)
+                self._queries.due_manifests(
+                    connection, dataset=dataset, max_retries=max_retries, max_manifests=limit, keys=keys
+                )
             )
 
     def reap(self, dataset: str, is_dead: Callable[[str], bool] = workers.is_dead) -> int:

@@ -146,6 +146,37 @@ class FileRow:
 
 
 @dataclass(frozen=True)
+class WaitingFile:
+    """A raw file that the next runs convert; `location` is where it lies now."""
+
+    id: int
+    key: str
+    etag: str
+    size: int
+    location: str
+    landing_group: str
+
+
+@dataclass(frozen=True)
+class SetAsideFile:
+    """A raw file that was quarantined whole, or that lost records (`rows_quarantined`) to quarantine.
+
+    `location` is where it lies now.
+    """
+
+    key: str
+    etag: str
+    size: int
+    location: str
+    status: FileStatus
+    manifest_id: str
+    rows_quarantined: int
+    error_class: str | None
+    error_message: str | None
+    processed_at: datetime | None
+
+
+@dataclass(frozen=True)
 class FileOutcome:
     """What an attempt made of one raw file."""
 

@@ -12,22 +12,32 @@ from lake_pipeline.manifests import Manifest, manifest_id, manifest_slug
 class PlanningLedger(LedgerConnection):
     """Files that belong to no manifest yet."""
 
-    def revive_failed(self, dataset: str, max_retries: int, backoff: timedelta) -> int:
+    def revive_failed(
+        self, dataset: str, max_retries: int, backoff: timedelta, *, keys: list[str] | None = None
+    ) -> int:
         """Make failed files claimable again, up to `max_retries` times; the backoff doubles with each failure."""
         with self._working(dataset) as connection:
             count: int = self._queries.revive_failed(
-                connection, dataset=dataset, max_retries=max_retries, backoff=backoff
+                connection, dataset=dataset, max_retries=max_retries, backoff=backoff, keys=keys
             )
             return count
 
-    def backlog(self, dataset: str) -> list[GroupBacklog]:
-        """What waits for a manifest, by landing group, the longest waiting first."""
+    def backlog(self, dataset: str, *, keys: list[str] | None = None) -> list[GroupBacklog]:
+        """What waits for a manifest, of these keys or of all, by landing group, the longest waiting first."""
         with self._transaction() as connection:
-            groups: list[GroupBacklog] = list(self._queries.backlog(connection, dataset=dataset))
+            if keys is None:
+                groups: list[GroupBacklog] = list(self._queries.backlog(connection, dataset=dataset))
+            else:
+                groups = list(self._queries.backlog_of(connection, dataset=dataset, keys=keys))
         return sorted(groups, key=lambda group: (group.oldest, group.landing_group))
 
-    def claim_manifest(self, dataset: str, landing_group: str, max_files: int, max_bytes: int) -> Manifest | None:
-        """Make a manifest of a group's oldest files, up to both limits but at least one; None where none is left."""
+    def claim_manifest(
+        self, dataset: str, landing_group: str, max_files: int, max_bytes: int, *, keys: list[str] | None = None
+    ) -> Manifest | None:
+        """Make a manifest of a group's oldest files, up to both limits but at least one; None where none is left.
+
+        With `keys`, only of files of these keys.
+        """
         slug = manifest_slug(landing_group)
         with self._working(dataset) as connection:
             self._queries.lock_slug(connection, dataset=dataset, slug=slug)
@@ -44,6 +54,7 @@ class PlanningLedger(LedgerConnection):
                         manifest_id=manifest_id(slug, sequence),
                         max_files=max_files,
                         max_bytes=max_bytes,
+                        keys=keys,
                     )
                 ),
             )

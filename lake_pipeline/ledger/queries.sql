@@ -98,10 +98,11 @@ SELECT last_key FROM lake.discovery_cursors WHERE dataset = :dataset;
 
 -- ---------------------------------------------------------------- planning
 
--- name: revive_failed(dataset, max_retries, backoff)!
+-- name: revive_failed(dataset, max_retries, backoff, keys)!
 -- Failed files whose backoff, doubled with each failure, has passed are claimable again.
 UPDATE lake.file_processing_status SET status = 'PENDING'
 WHERE dataset = :dataset AND status = 'FAILED' AND manifest_id IS NULL AND retry_count <= :max_retries
+    AND (:keys::text[] IS NULL OR s3_key = ANY (:keys))
     AND processed_at + :backoff::interval * power(2, retry_count - 1) <= now();
 
 -- name: backlog(dataset)
@@ -112,6 +113,14 @@ FROM lake.file_processing_status
 WHERE dataset = :dataset AND status = 'PENDING' AND manifest_id IS NULL
 GROUP BY landing_group;
 
+-- name: backlog_of(dataset, keys)
+-- record_class: GroupBacklog
+-- The same of these keys only.
+SELECT landing_group, count(*) AS files, sum(size)::bigint AS bytes, min(discovered_at) AS oldest
+FROM lake.file_processing_status
+WHERE dataset = :dataset AND status = 'PENDING' AND manifest_id IS NULL AND s3_key = ANY (:keys)
+GROUP BY landing_group;
+
 -- name: lock_slug(dataset, slug)$
 -- One planner at a time counts a slug's manifests; ends with the transaction.
 SELECT pg_advisory_xact_lock(hashtextextended('lake.slug.' || :dataset || '/' || :slug, 0));
@@ -120,12 +129,13 @@ SELECT pg_advisory_xact_lock(hashtextextended('lake.slug.' || :dataset || '/' ||
 -- The number of the slug's next manifest.
 SELECT coalesce(max(sequence), 0) + 1 FROM lake.manifests WHERE dataset = :dataset AND slug = :slug;
 
--- name: claim_files(dataset, landing_group, manifest_id, max_files, max_bytes)
+-- name: claim_files(dataset, landing_group, manifest_id, max_files, max_bytes, keys)
 -- record_class: ManifestFile
 -- Claim the oldest files of a group, up to both limits but at least one.
 WITH candidate AS (
     SELECT f.id, f.size FROM lake.file_processing_status f
     WHERE f.dataset = :dataset AND f.landing_group = :landing_group AND f.status = 'PENDING' AND f.manifest_id IS NULL
+        AND (:keys::text[] IS NULL OR f.s3_key = ANY (:keys))
         -- A version whose forerunner is being converted waits, so that one key never has rows twice.
         AND NOT EXISTS (
             SELECT FROM lake.file_processing_status older
@@ -167,13 +177,17 @@ SELECT
 
 -- ---------------------------------------------------------------- attempts
 
--- name: due_manifests(dataset, max_retries, max_manifests)
+-- name: due_manifests(dataset, max_retries, max_manifests, keys)
 -- record_class: DueManifest
 -- Manifests to be begun, oldest first.
 SELECT manifest_id, landing_group, attempt + 1 AS next_attempt, files, bytes
 FROM lake.manifests
 WHERE dataset = :dataset AND state <> 'COMMITTED'
     AND (state = 'PLANNED' OR state = 'FAILED' AND failures <= :max_retries)
+    AND (:keys::text[] IS NULL OR manifest_id IN (
+        SELECT f.manifest_id FROM lake.file_processing_status f
+        WHERE f.dataset = :dataset AND f.s3_key = ANY (:keys) AND f.status <> 'SUPERSEDED'
+    ))
 ORDER BY planned_at, manifest_id LIMIT :max_manifests;
 
 -- name: running_manifests(dataset)
@@ -440,6 +454,35 @@ SELECT id, dataset, s3_key, etag, size, last_modified, landing_group, status, ma
     rows_quarantined, archived_key
 FROM lake.file_processing_status
 WHERE dataset = :dataset AND (:status::text IS NULL OR status = :status) AND (:key::text IS NULL OR s3_key = :key)
+ORDER BY s3_key, id;
+
+-- name: statuses_of(dataset, keys)
+-- The state of the newest version of each key.
+SELECT DISTINCT ON (s3_key) s3_key, status FROM lake.file_processing_status
+WHERE dataset = :dataset AND s3_key = ANY (:keys) ORDER BY s3_key, id DESC;
+
+-- name: waiting_files(dataset)
+-- Files that the next runs convert, group by group as they would be planned.
+SELECT id, s3_key AS key, etag, size, coalesce(archived_key, s3_key) AS location, landing_group
+FROM lake.file_processing_status
+WHERE dataset = :dataset AND status = 'PENDING'
+ORDER BY min(id) OVER (PARTITION BY landing_group), landing_group, id;
+
+-- name: unknown_versions(dataset, keys, etags)
+-- Those of the object versions that the ledger does not know, or was done with.
+SELECT k.s3_key FROM unnest(:keys::text[], :etags::text[]) AS k (s3_key, etag)
+WHERE NOT EXISTS (
+    SELECT FROM lake.file_processing_status f
+    WHERE f.dataset = :dataset AND f.s3_key = k.s3_key AND f.etag = k.etag AND f.status <> 'SUPERSEDED'
+);
+
+-- name: set_aside(dataset, key, manifest_id)
+-- Files that were quarantined whole, and files with records in quarantine.
+SELECT s3_key AS key, etag, size, coalesce(archived_key, s3_key) AS location, status, manifest_id,
+    coalesce(rows_quarantined, 0) AS rows_quarantined, error_class, error_message, processed_at
+FROM lake.file_processing_status
+WHERE dataset = :dataset AND (status = 'QUARANTINED' OR status = 'SUCCEEDED' AND rows_quarantined > 0)
+    AND (:key::text IS NULL OR s3_key = :key) AND (:manifest_id::text IS NULL OR manifest_id = :manifest_id)
 ORDER BY s3_key, id;
 
 -- name: manifests(dataset, manifest_id)

@@ -13,9 +13,12 @@ from lake_pipeline.ledger.models import (
     BacklogSummary,
     FileRow,
     FileStatus,
+    ListedObject,
     ManifestRow,
     ManifestSummary,
     SchemaVersion,
+    SetAsideFile,
+    WaitingFile,
 )
 
 
@@ -42,6 +45,44 @@ class ReadingLedger(LedgerConnection):
         with self._transaction() as connection, connection.cursor("files", row_factory=class_row(FileRow)) as cursor:
             cursor.itersize = 2000
             cursor.execute(self._queries.files.sql, parameters)
+            yield from cursor
+
+    def statuses(self, dataset: str, keys: list[str]) -> dict[str, FileStatus]:
+        """The state of the newest version of each of these keys that the ledger knows."""
+        with self._transaction() as connection:
+            return dict(self._queries.statuses_of(connection, dataset=dataset, keys=keys))
+
+    def waiting_files(self, dataset: str) -> Iterator[WaitingFile]:
+        """PENDING files in the order in which they would be planned, streamed."""
+        with (
+            self._transaction() as connection,
+            connection.cursor("waiting", row_factory=class_row(WaitingFile)) as cursor,
+        ):
+            cursor.itersize = 2000
+            cursor.execute(self._queries.waiting_files.sql, {"dataset": dataset})
+            yield from cursor
+
+    def unknown_versions(self, dataset: str, objects: list[ListedObject]) -> list[ListedObject]:
+        """Those of the objects that discovery would register; nothing is registered."""
+        with self._transaction() as connection:
+            rows = self._queries.unknown_versions(
+                connection,
+                dataset=dataset,
+                keys=[item.key for item in objects],
+                etags=[item.etag for item in objects],
+            )
+            unknown = {key for (key,) in rows}
+        return [item for item in objects if item.key in unknown]
+
+    def set_aside(self, dataset: str, *, key: str | None = None, manifest: str | None = None) -> Iterator[SetAsideFile]:
+        """Files that were quarantined whole or have records in quarantine, by key, streamed."""
+        parameters = {"dataset": dataset, "key": key, "manifest_id": manifest}
+        with (
+            self._transaction() as connection,
+            connection.cursor("set_aside", row_factory=class_row(SetAsideFile)) as cursor,
+        ):
+            cursor.itersize = 2000
+            cursor.execute(self._queries.set_aside.sql, parameters)
             yield from cursor
 
     def manifest(self, dataset: str, manifest_id: str) -> ManifestRow:

@@ -1,0 +1,41 @@
+"""Discovery by name: the raw files that somebody lists, and no others."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+
+from lake_pipeline.dataset import Dataset
+from lake_pipeline.discovery.listing import Discovered, is_raw_file, listed
+from lake_pipeline.errors import ObjectMissing, UnknownFile
+from lake_pipeline.ledger.ledger import Ledger
+from lake_pipeline.store import Store, StoredObject
+
+_AT_ONCE = 32
+_SHOWN = 5
+
+
+def discover_named(dataset: Dataset, store: Store, ledger: Ledger, keys: list[str]) -> Discovered:
+    """Register the raw files of these keys; those that were done and archived before are known, and stay done.
+
+    Raises:
+        UnknownFile: a key is not below the dataset's prefix, or neither in the store nor in the ledger; nothing was
+            registered.
+    """
+
+    def head(key: str) -> StoredObject | None:
+        try:
+            return store.head(key) if key.startswith(dataset.source.prefix) else None
+        except ObjectMissing:
+            return None
+
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        found = [item for item in pool.map(head, keys) if item is not None and is_raw_file(item)]
+    known = ledger.statuses(dataset.name, keys).keys() | {item.key for item in found}
+    if unknown := [key for key in keys if key not in known]:
+        more = f" and {len(unknown) - _SHOWN:,} more" if len(unknown) > _SHOWN else ""
+        raise UnknownFile(
+            f"{', '.join(unknown[:_SHOWN])}{more}; {dataset.name} has it neither in the store, below"
+            f" {dataset.source.prefix}, nor in the ledger"
+        )
+    registered = ledger.register(dataset.name, [listed(dataset, item) for item in found])
+    return Discovered(len(keys), registered.new, len(keys) - registered.new, complete=True)
