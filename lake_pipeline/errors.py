@@ -74,6 +74,10 @@ class CheckFailed(LakeError):
         self.outcomes = outcomes
 
 
+class ReplayIncomplete(LakeError):
+    """A replay cannot read every file whose rows are in the table, so the table keeps them as they are."""
+
+
 class ConservationError(LakeError):
     """Rows read are not rows written plus rows quarantined, so nothing was published."""
 

@@ -52,13 +52,18 @@ def open_lake(settings: Settings) -> Iterator[Lake]:
     """Open the store and the ledger, starting the embedded Postgres and migrating where needed.
 
     Raises:
-        SettingsError: the store is not a directory.
+        SettingsError: the store is no directory, LAKE_HOME cannot be written, or the engine is not there yet.
     """
     store = Store(settings.store_url)
     if store.root is None:
         raise SettingsError(f"LAKE_STORE={settings.store_url}: only a directory can be a lake's store so far")
+    if settings.engine != "local":
+        raise SettingsError(f"LAKE_ENGINE={settings.engine}: only the engine `local` is there so far")
     datasets = load_datasets(settings.datasets)
-    url = database_url(settings)
+    try:
+        url = database_url(settings)
+    except OSError as error:
+        raise SettingsError(f"LAKE_HOME={settings.home}: {error}") from error
     migrate(url)
     with Ledger.open(url) as ledger:
         yield Lake(settings, datasets, store, ledger)

@@ -8,7 +8,7 @@ from dataclasses import asdict
 
 from lake_pipeline.dataset import Dataset
 from lake_pipeline.engines.task import DATA, Task
-from lake_pipeline.errors import CheckFailed, ConservationError, ObjectMissing
+from lake_pipeline.errors import CheckFailed, ConservationError, ObjectMissing, ReplayIncomplete
 from lake_pipeline.kernel.convert import RECORDS
 from lake_pipeline.kernel.results import FileResult, Results
 from lake_pipeline.ledger.ledger import Ledger
@@ -51,6 +51,17 @@ def check_blocking(results: Results) -> None:
             raise CheckFailed(f"{check.name}: {check.offending:,} rows offend{example}", results.checks)
 
 
+def check_replay(results: Results) -> None:
+    """Every file of a manifest that was committed before must be read again: its rows would be gone otherwise.
+
+    Raises:
+        ReplayIncomplete: one is gone, was changed, or cannot be read any more.
+    """
+    if missed := [file for file in results.files if file.status != "SUCCEEDED"]:
+        more = f" (and {len(missed) - 1:,} more)" if len(missed) > 1 else ""
+        raise ReplayIncomplete(f"{missed[0].key}: {missed[0].error_message}{more}")
+
+
 def publish(task: Task, results: Results, store: Store, ledger: Ledger) -> list[str]:
     """Make a converted manifest the table's: record the outputs, copy them to their names, commit.
 
@@ -59,12 +70,15 @@ def publish(task: Task, results: Results, store: Store, ledger: Ledger) -> list[
     Raises:
         ConservationError: rows are missing or doubled.
         CheckFailed: a blocking check failed.
+        ReplayIncomplete: rows of an earlier commit would be dropped.
         LeaseLost: another attempt has taken over.
         SchemaRaced: another manifest changed the schema meanwhile; convert again.
     """
     check_conservation(results)
     check_blocking(results)
     dataset, manifest_id = task.dataset, task.manifest_id
+    if ledger.manifest(dataset.name, manifest_id).committed_at is not None:
+        check_replay(results)
     prefix = dataset.output_prefix(ledger.manifest(dataset.name, manifest_id).landing_group)
     outputs = [OutputFile(prefix + file.path, file.rows, file.bytes) for file in results.outputs]
     ledger.intend_outputs(dataset.name, manifest_id, task.attempt, outputs)
@@ -82,7 +96,12 @@ def publish(task: Task, results: Results, store: Store, ledger: Ledger) -> list[
         outputs=outputs,
         schema=_schema_change(results),
         schema_version=results.schema.version or None,
-        metrics={"bytes_read": results.bytes_read, "seconds": results.seconds},
+        metrics={
+            "bytes_read": results.bytes_read,
+            "seconds": results.seconds,
+            "rows_rescued": sum(file.rows_rescued for file in results.files),
+            "rows_quarantined": sum(file.rows_quarantined for file in results.files),
+        },
     )
     if not results.quarantined_records:
         store.delete([records])

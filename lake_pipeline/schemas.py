@@ -167,9 +167,16 @@ class _Evolution:
     reserved: frozenset[str]
     columns: list[Column]
     changes: list[Change] = field(default_factory=list)
+    names: dict[Path, str] = field(default_factory=dict)
+
+    def choose_names(self, paths: Iterable[Path]) -> None:
+        taken = [*(column.name for column in self.columns), *self.reserved]
+        for path in paths:
+            self.names[path] = column_name(path, self.rules.flatten.rename, taken)
+            taken.append(self.names[path])
 
     def add(self, path: Path, node: Node, type_: Type) -> None:
-        name = column_name(path, self.rules.flatten.rename, [*(column.name for column in self.columns), *self.reserved])
+        name = self.names[path]
         self.columns.append(Column(name, path, type_))
         self.changes.append(Change(name, type_name(type_), ".".join(path), node.example))
 
@@ -194,6 +201,8 @@ def evolve(
     if schema.version and not rules.evolves:
         return schema, ()
     evolution = _Evolution(rules, reserved, list(schema.columns))
+    # Where names collide, the key that was seen first has the plain one; columns come in the source's order.
+    evolution.choose_names(path for path, _ in _new_leaves(seen, known, parents, rules, by_sight=True))
     for path, node in _new_leaves(seen, known, parents, rules):
         hint = rules.hints.get(".".join(path))
         type_ = hint or infer(node, levels=rules.flatten.depth)
@@ -208,19 +217,25 @@ def evolve(
 
 
 def _new_leaves(
-    node: Node, known: Mapping[Path, Column], parents: frozenset[Path], rules: SchemaRules, path: Path = ()
+    node: Node,
+    known: Mapping[Path, Column],
+    parents: frozenset[Path],
+    rules: SchemaRules,
+    path: Path = (),
+    *,
+    by_sight: bool = False,
 ) -> Iterator[tuple[Path, Node]]:
-    """Paths without a column that must get one, in the order the source shows them."""
-    for key, child in node.items():
+    """Paths without a column that must get one, in the order of the source's keys or in that of their first sight."""
+    for key, child in node.children.items() if by_sight else node.items():
         here = (*path, key)
         if here in known and here not in parents:
             continue
         if rules.mode == "strings" and (here in parents or child.children):
-            yield from _new_leaves(child, known, parents, rules, here)
+            yield from _new_leaves(child, known, parents, rules, here, by_sight=by_sight)
             if here not in known and child.kinds - {"object"}:
                 yield here, child  # what is no object has a column beside those of the object's keys
         elif here in parents or (child.children and not {"any", "array"} & child.kinds and not _hinted(here, rules)):
-            yield from _new_leaves(child, known, parents, rules, here)
+            yield from _new_leaves(child, known, parents, rules, here, by_sight=by_sight)
         else:
             yield here, child
 

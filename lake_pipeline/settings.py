@@ -9,9 +9,13 @@ from urllib.parse import urlsplit
 from pydantic import Field, PositiveInt, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from lake_pipeline.dataset import parse_bytes
 from lake_pipeline.errors import SettingsError
 
 BUNDLED_DATASETS = Path(__file__).parent / "datasets"
+
+# DuckDB cannot write partitioned Parquet in much less.
+_LEAST_MEMORY = 64 * 2**20
 
 
 class Settings(BaseSettings):
@@ -36,6 +40,14 @@ class Settings(BaseSettings):
         url = urlsplit(value or "")
         if "://" in (value or "") and not (url.scheme == "s3" and url.netloc):
             raise ValueError("the store is a directory or s3://bucket[/prefix]")
+        return value
+
+    @field_validator("memory")
+    @classmethod
+    def _memory_is_enough(cls, value: str) -> str:
+        size = parse_bytes(value)
+        if not isinstance(size, int) or size < _LEAST_MEMORY:
+            raise ValueError("a size of at least 64MiB, such as 2GiB")
         return value
 
     @property

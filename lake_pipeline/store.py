@@ -7,6 +7,7 @@ import os
 import shutil
 import threading
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
@@ -52,7 +53,10 @@ class Store:
             self._store: ObjectStore = S3Store.from_url(url)
         else:
             self.root = Path(url)
-            self._store = LocalStore(self.root, mkdir=True, automatic_cleanup=True)
+            try:
+                self._store = LocalStore(self.root, mkdir=True, automatic_cleanup=True)
+            except Exception as error:
+                raise self._translate(error, url) from error
 
     def uri(self, key: str) -> str:
         """What a query engine or a person calls the object."""
@@ -210,7 +214,11 @@ class Store:
     def delete_prefix(self, prefix: str) -> None:
         """Delete every object under a prefix, which names a whole folder."""
         if self.root is not None:
-            shutil.rmtree(self.root / prefix, ignore_errors=True)
+            folder = self.root / prefix
+            shutil.rmtree(folder, ignore_errors=True)
+            with suppress(OSError):  # a folder above it that still holds something stays
+                for above in folder.parents[: len(Path(prefix).parts) - 1]:
+                    above.rmdir()
             return
         for page in self.list(prefix):
             self.delete(item.key for item in page)

@@ -165,7 +165,12 @@ def test_ctrl_c_is_exit_130_and_the_next_run_goes_on(lake: LakeCommand) -> None:
         ({"LAKE_STORE": "s3://bucket/lake"}, "only a directory can be a lake's store so far"),
         ({"LAKE_STORE": "gs://bucket"}, "the store is a directory or s3://bucket[/prefix]"),
         ({"LAKE_ENGINE": "flink"}, "LAKE_ENGINE='flink'"),
+        ({"LAKE_ENGINE": "spark"}, "only the engine `local` is there so far"),
         ({"LAKE_THREADS": "many"}, "LAKE_THREADS='many'"),
+        ({"LAKE_MEMORY": "lots"}, "LAKE_MEMORY='lots'"),
+        ({"LAKE_MEMORY": "1MB"}, "at least 64MiB"),
+        ({"LAKE_STORE": "/dev/null/store"}, "/dev/null/store"),
+        ({"LAKE_HOME": "/dev/null/home"}, "/dev/null/home"),
     ],
 )
 def test_a_setting_that_cannot_be_used_is_one_error_that_names_it(

@@ -10,8 +10,10 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import dagster as dg
 import pytest
 
+from lake_pipeline.defs.instance import open_instance
 from lake_pipeline.lake import Lake
 from lake_pipeline_tests.lakes import EVENTS, event, lake_of, land, rows, states, stored
 
@@ -80,6 +82,19 @@ def test_a_run_killed_at_work_loses_nothing_and_doubles_nothing(lake: Lake, mome
     assert stored(lake, "_staging/") == []
     committed_paths = {output.path for output in lake.ledger.committed_outputs("events")}
     assert set(stored(lake, "curated/")) == committed_paths
+
+
+def test_a_killed_runs_record_does_not_stay_under_way(lake: Lake) -> None:
+    kill_when(lambda: running(lake), start_run())
+    with open_instance(lake.settings) as instance:
+        under_way = dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED])
+        assert instance.get_runs_count(under_way) == 1
+
+    assert start_run().wait(timeout=120) == 0
+
+    with open_instance(lake.settings) as instance:
+        assert instance.get_runs_count(under_way) == 0
+        assert instance.get_runs_count(dg.RunsFilter(statuses=[dg.DagsterRunStatus.FAILURE])) == 1
 
 
 def test_two_runs_at_once_share_the_work_and_double_nothing(lake: Lake) -> None:

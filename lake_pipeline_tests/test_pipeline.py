@@ -228,3 +228,25 @@ def test_a_strict_dataset_refuses_a_change_and_says_where(
         assert states(lake) == {"raw/2026/week07/a.json": "SUCCEEDED", "raw/2026/week08/b.json": "FAILED"}
         assert rows(lake, ALL_IDS) == [("e1",)]
         assert stored(lake, "raw/") == ["raw/2026/week08/b.json"]
+
+
+@pytest.mark.parametrize("what", ["gone", "unreadable"])
+def test_a_replay_that_cannot_read_every_file_leaves_the_table_as_it_is(lake: Lake, what: str) -> None:
+    land(lake, "raw/2026/week07/a.json", event(1))
+    land(lake, "raw/2026/week07/b.json", event(2))
+    run(lake)
+    before = rows(lake, "select * from events order by id")
+    if what == "gone":
+        lake.store.delete(["archive/2026/week07/b.json"])
+    else:
+        size = lake.store.head("archive/2026/week07/b.json").size
+        lake.store.put("archive/2026/week07/b.json", b"\x89PNG".ljust(size, b"\0"))
+    lake.ledger.requeue("events", manifest="2026-week07.0001")
+
+    run(lake)
+
+    assert rows(lake, "select * from events order by id") == before
+    (manifest,) = lake.ledger.manifests("events")
+    assert manifest.state == "FAILED"
+    assert "the table keeps them as they are: raw/2026/week07/b.json" in (manifest.error_message or "")
+    assert {output.path for output in lake.ledger.committed_outputs("events")} == set(stored(lake, "curated/"))

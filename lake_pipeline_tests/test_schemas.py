@@ -232,3 +232,13 @@ def test_a_schema_survives_json(schema: Schema) -> None:
 
 def test_no_document_is_the_schema_of_a_dataset_that_nobody_has_converted() -> None:
     assert Schema.from_json(None) == Schema(0, ())
+
+
+def test_of_keys_that_differ_in_case_the_first_seen_has_the_plain_name() -> None:
+    root = Node()
+    lens = Lens()
+    for record in ['{"id": 1, "x": 1}', '{"ID": 2, "Id": 3, "id": 4}']:
+        observe(root, parse(record.encode()), "a:1", lens)
+    schema, _ = evolve(Schema(), root, SchemaRules())
+    names = {column.path[0]: column.name for column in schema.columns}
+    assert names == {"id": "id", "x": "x", "ID": "ID_2", "Id": "Id_3"}

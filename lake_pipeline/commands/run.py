@@ -14,7 +14,7 @@ from lake_pipeline.dataset import Dataset
 from lake_pipeline.errors import RunFailed
 from lake_pipeline.lake import Lake, open_lake
 from lake_pipeline.ledger.models import FILE_STATUSES
-from lake_pipeline.reports import print_table
+from lake_pipeline.reports import note, print_table
 from lake_pipeline.settings import load_settings
 
 
@@ -67,11 +67,26 @@ def _print_summary(lake: Lake, chosen: list[Dataset], display: RunDisplay) -> No
             display.manifests[dataset.name],
             *(counts.get(dataset.name, {}).get(state, 0) for state in FILE_STATUSES),
             sum(output.rows for output in lake.ledger.committed_outputs(dataset.name)),
+            _total(lake, dataset, "rows_rescued"),
+            _total(lake, dataset, "rows_quarantined"),
             round(display.seconds[dataset.name], 1),
         ]
         for dataset in chosen
     ]
-    print_table(["dataset", "manifests run", *FILE_STATUSES, "rows in table", "seconds"], rows)
+    print_table(
+        ["dataset", "manifests run", *FILE_STATUSES, "rows in table", "rescued", "quarantined", "seconds"], rows
+    )
+    for dataset in chosen:
+        if _total(lake, dataset, "rows_rescued"):
+            note(
+                f"{dataset.name}: values that did not fit their columns are in _rescued; `lake schema {dataset.name}`"
+                " has the types, and schema.hints sets them before the first run"
+            )
+
+
+def _total(lake: Lake, dataset: Dataset, metric: str) -> int:
+    """The sum of a metric over the commits that make up the table."""
+    return sum((manifest.metrics or {}).get(metric, 0) for manifest in lake.ledger.manifests(dataset.name))
 
 
 def _refuse_failed_keys(lake: Lake, dataset: Dataset, keys: list[str]) -> None:

@@ -14,6 +14,7 @@ from lake_pipeline.dataset import Dataset
 from lake_pipeline.defs.factory import lake_definitions
 from lake_pipeline.defs.instance import open_instance
 from lake_pipeline.defs.keys import job_name
+from lake_pipeline.defs.orphans import fail_orphans, worker_tag
 from lake_pipeline.defs.partitions import manifest_partitions
 from lake_pipeline.defs.sensors import attempt_tag
 from lake_pipeline.discovery.listing import Discovered, discover
@@ -56,6 +57,7 @@ def run_datasets(
     """
     definitions = lake_definitions(list(lake.datasets.values()))
     with open_instance(lake.settings) as instance:
+        fail_orphans(instance)
         return sum(_run_dataset(lake, dataset, definitions, instance, tell, keys, verbose) for dataset in datasets)
 
 
@@ -118,7 +120,7 @@ def _run(
             instance=instance,
             run_config={"loggers": {"console": {"config": {"log_level": level}}}},
             partition_key=manifest.manifest_id,
-            tags=attempt_tag(dataset, manifest),
+            tags=attempt_tag(dataset, manifest) | worker_tag(),
             raise_on_error=False,
         )
     if _interrupted(result):

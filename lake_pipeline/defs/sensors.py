@@ -11,6 +11,7 @@ from dagster._core.definitions.unresolved_asset_job_definition import Unresolved
 
 from lake_pipeline.dataset import Dataset
 from lake_pipeline.defs.keys import job_name
+from lake_pipeline.defs.orphans import fail_orphans
 from lake_pipeline.defs.partitions import manifest_partitions
 from lake_pipeline.defs.resources import LakeResource
 from lake_pipeline.discovery.listing import discover
@@ -56,6 +57,7 @@ def work_sensor(dataset: Dataset, job: UnresolvedAssetJobDefinition) -> dg.Senso
     )
     def work(context: dg.SensorEvaluationContext, lake: LakeResource) -> dg.SensorResult | dg.SkipReason:
         at = lake.lake
+        fail_orphans(context.instance)
         finish_interrupted(at, dataset)
         due = due_work(at, dataset, flush=False, limit=RUNS_PER_TICK)
         if not due:

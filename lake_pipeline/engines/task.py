@@ -78,8 +78,9 @@ def run_task(task: Task, on_progress: Callable[[str], None]) -> Results:
         )
         try:
             results = convert(job, store, on_progress)
-        except LakeError as error:
-            store.put_json(task.results_key, {"error": {"class": type(error).__name__, "message": str(error)}})
+        except Exception as error:
+            message = str(error) if isinstance(error, LakeError) else f"{type(error).__name__}: {error}"
+            store.put_json(task.results_key, {"error": {"class": type(error).__name__, "message": message}})
             raise
         if store.root is None:
             for path in sorted(path for path in local.rglob("*") if path.is_file()):

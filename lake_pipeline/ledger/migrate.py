@@ -28,6 +28,8 @@ def current_revision(url: str) -> str | None:
     """The revision that the database is at; None where the schema is missing."""
     try:
         with psycopg.connect(url, connect_timeout=10, application_name="lake") as connection:
+            if (encoding := connection.info.parameter_status("server_encoding")) != "UTF8":
+                raise LedgerError(f"{shown_url(url)}: its encoding is {encoding}; file names need a UTF8 database")
             found = connection.execute("SELECT to_regclass('lake.alembic_version')").fetchone()
             if found is None or found[0] is None:
                 return None
