@@ -39,7 +39,7 @@ def test_run_says_what_it_does_on_stderr_and_what_came_of_it_on_stdout(lake: Lak
     assert "DEBUG" not in done.stderr, "Dagster's log is left to the instance"
     header, line = done.stdout.splitlines()
     assert header.split()[:3] == ["dataset", "manifests", "run"]
-    assert line.split()[:-1] == ["events", "1", "0", "0", "2", "0", "0", "0", "3"]
+    assert line.split()[:-1] == ["events", "1", "0", "0", "2", "0", "0", "0", "3", "0", "0"]
 
 
 def test_verbose_shows_dagsters_log(lake: LakeCommand) -> None:
