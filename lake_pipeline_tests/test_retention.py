@@ -45,6 +45,15 @@ def test_files_are_forgotten_when_their_time_is_over_and_their_outputs_stay(ledg
     assert ledger.manifest(DATASET, manifest_id).state == "COMMITTED"
 
 
+def test_any_number_of_manifests_is_forgotten_at_once(ledger: Ledger) -> None:
+    for number in range(45):
+        land(ledger, f"f{number}")
+        convert(ledger, claim(ledger).manifest_id, [f"p{number}"])
+    archive(ledger)
+    assert ledger.prune_files(DATASET, NO_TIME) == 45
+    assert ledger.prune_files(DATASET, NO_TIME) == 0
+
+
 def test_a_file_that_a_listing_would_find_again_is_remembered_with_its_whole_manifest(ledger: Ledger) -> None:
     land(ledger, "a", "b")
     convert(ledger, claim(ledger).manifest_id, ["p1"])
