@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from lake_pipeline.dataset import Dataset
 from lake_pipeline.declarations import load_datasets
-from lake_pipeline.errors import UnknownDataset
+from lake_pipeline.errors import SettingsError, UnknownDataset
 from lake_pipeline.ledger.ledger import Ledger
 from lake_pipeline.ledger.migrate import migrate
 from lake_pipeline.ledger.postgres import database_url
@@ -49,9 +49,16 @@ class Lake:
 
 @contextmanager
 def open_lake(settings: Settings) -> Iterator[Lake]:
-    """Open the store and the ledger, starting the embedded Postgres and migrating where needed."""
+    """Open the store and the ledger, starting the embedded Postgres and migrating where needed.
+
+    Raises:
+        SettingsError: the store is not a directory.
+    """
+    store = Store(settings.store_url)
+    if store.root is None:
+        raise SettingsError(f"LAKE_STORE={settings.store_url}: only a directory can be a lake's store so far")
     datasets = load_datasets(settings.datasets)
     url = database_url(settings)
     migrate(url)
     with Ledger.open(url) as ledger:
-        yield Lake(settings, datasets, Store(settings.store_url), ledger)
+        yield Lake(settings, datasets, store, ledger)

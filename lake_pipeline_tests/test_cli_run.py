@@ -157,3 +157,20 @@ def test_ctrl_c_is_exit_130_and_the_next_run_goes_on(lake: LakeCommand) -> None:
 
     lake("run")
     assert ids(lake) == ["e1", "e2", "e3"]
+
+
+@pytest.mark.parametrize(
+    ("variables", "said"),
+    [
+        ({"LAKE_STORE": "s3://bucket/lake"}, "only a directory can be a lake's store so far"),
+        ({"LAKE_STORE": "gs://bucket"}, "the store is a directory or s3://bucket[/prefix]"),
+        ({"LAKE_ENGINE": "flink"}, "LAKE_ENGINE='flink'"),
+        ({"LAKE_THREADS": "many"}, "LAKE_THREADS='many'"),
+    ],
+)
+def test_a_setting_that_cannot_be_used_is_one_error_that_names_it(
+    variables: dict[str, str], said: str, tmp_path: Path
+) -> None:
+    done = LakeCommand(tmp_path, variables)("status", expect=1)
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr

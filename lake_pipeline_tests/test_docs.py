@@ -26,3 +26,10 @@ def test_links_between_pages_lead_somewhere(page: Path) -> None:
     for target in re.findall(r"\]\(([^)#]+?)(?:#[^)]*)?\)", page.read_text()):
         if "://" not in target:
             assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+def test_every_test_that_a_page_names_is_there() -> None:
+    tests = "\n".join(path.read_text() for path in (ROOT / "lake_pipeline_tests").glob("test_*.py"))
+    named = {name: page.name for page in PAGES for name in re.findall(r"`(test_\w+)`", page.read_text())}
+    assert {name: page for name, page in named.items() if f"def {name}(" not in tests} == {}
+    assert "types.md" in named.values()

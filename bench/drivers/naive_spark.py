@@ -3,7 +3,7 @@
     python naive_spark.py RAW OUTPUT ARCHIVE REPORT [--given-schema]
 
 It is on its own: nothing of lake_pipeline is imported. `payload`, whose keys are data, is written as JSON text; left
-as the struct of a thousand fields that inference makes of it, the job takes three times as long.
+as the struct of a thousand fields that inference makes of it, it takes three times as long to write.
 """
 
 from __future__ import annotations

@@ -337,16 +337,19 @@ SELECT coalesce(max(committed_at)::text, '') FROM lake.manifests WHERE dataset =
 -- record_class: ArchivableFile
 -- Raw files whose fate is committed and that still lie where they landed, or in quarantine though they succeeded;
 -- not those whose key holds a newer version by now.
+WITH misplaced AS (
+    SELECT id, s3_key, etag, size, status, archived_key, manifest_id FROM lake.file_processing_status
+    WHERE dataset = :dataset AND status IN ('SUCCEEDED', 'QUARANTINED') AND archived_key IS NULL
+    UNION ALL
+    SELECT id, s3_key, etag, size, status, archived_key, manifest_id FROM lake.file_processing_status
+    WHERE dataset = :dataset AND status = 'SUCCEEDED' AND starts_with(archived_key, 'quarantine/')
+)
 SELECT f.id, f.s3_key AS key, f.etag, f.size, f.status, coalesce(f.archived_key, f.s3_key) AS location
-FROM lake.file_processing_status f
-WHERE f.dataset = :dataset AND (:manifest_id::text IS NULL OR f.manifest_id = :manifest_id)
-    AND (
-        f.status IN ('SUCCEEDED', 'QUARANTINED') AND f.archived_key IS NULL
-        OR f.status = 'SUCCEEDED' AND starts_with(f.archived_key, 'quarantine/')
-    )
+FROM misplaced f
+WHERE (:manifest_id::text IS NULL OR f.manifest_id = :manifest_id)
     AND NOT EXISTS (
         SELECT FROM lake.file_processing_status newer
-        WHERE newer.dataset = f.dataset AND newer.s3_key = f.s3_key AND newer.id > f.id
+        WHERE newer.dataset = :dataset AND newer.s3_key = f.s3_key AND newer.id > f.id
     )
 ORDER BY f.s3_key;
 

@@ -99,6 +99,10 @@ CREATE INDEX claimable_files ON lake.file_processing_status (dataset, landing_gr
 CREATE INDEX failed_files ON lake.file_processing_status (dataset, processed_at)
     WHERE status = 'FAILED' AND manifest_id IS NULL;
 CREATE INDEX files_by_manifest ON lake.file_processing_status (dataset, manifest_id) WHERE manifest_id IS NOT NULL;
+CREATE INDEX files_to_archive ON lake.file_processing_status (dataset, manifest_id)
+    WHERE status IN ('SUCCEEDED', 'QUARANTINED') AND archived_key IS NULL;
+CREATE INDEX files_to_release ON lake.file_processing_status (dataset)
+    WHERE status = 'SUCCEEDED' AND starts_with(archived_key, 'quarantine/');
 CREATE INDEX files_by_status ON lake.file_processing_status (dataset, status);
 CREATE INDEX unfinished_manifests ON lake.manifests (dataset, planned_at) WHERE state <> 'COMMITTED';
 CREATE INDEX outputs_by_manifest ON lake.outputs (dataset, manifest_id);
