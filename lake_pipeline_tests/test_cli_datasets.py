@@ -27,6 +27,7 @@ def test_the_bundled_declarations_are_shown(tmp_path: Path) -> None:
     assert header.startswith("dataset ")
     assert [line.split()[:2] for line in lines] == [
         ["events", "raw-json-data/"],
+        ["ndjson_feed", "landing/ndjson/"],
         ["sensor_readings", "landing/sensor-readings/"],
     ]
     declared = lake.json("datasets")
