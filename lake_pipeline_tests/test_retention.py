@@ -11,6 +11,8 @@ import pytest
 from pydantic import ValidationError
 
 from lake_pipeline.dataset import Dataset
+from lake_pipeline.defs.factory import lake_definitions
+from lake_pipeline.defs.instance import open_instance
 from lake_pipeline.errors import LedgerError
 from lake_pipeline.lake import Lake
 from lake_pipeline.ledger.ledger import Ledger
@@ -43,6 +45,15 @@ def test_files_are_forgotten_when_their_time_is_over_and_their_outputs_stay(ledg
     assert ledger_states(ledger) == {}
     assert [output.path for output in ledger.committed_outputs(DATASET)] == ["p1"]
     assert ledger.manifest(DATASET, manifest_id).state == "COMMITTED"
+
+
+def test_any_number_of_manifests_is_forgotten_at_once(ledger: Ledger) -> None:
+    for number in range(45):
+        land(ledger, f"f{number}")
+        convert(ledger, claim(ledger).manifest_id, [f"p{number}"])
+    archive(ledger)
+    assert ledger.prune_files(DATASET, NO_TIME) == 45
+    assert ledger.prune_files(DATASET, NO_TIME) == 0
 
 
 def test_a_file_that_a_listing_would_find_again_is_remembered_with_its_whole_manifest(ledger: Ledger) -> None:
@@ -110,6 +121,16 @@ def test_lake_run_forgets_what_it_may_and_keeps_every_row_once(lake: Lake) -> No
         assert run(lake) == 0
         assert states(lake) == {"raw/empty.json": "QUARANTINED"}
         assert rows(lake, ALL_IDS) == [("e1",), ("e2",)]
+
+
+def test_the_reconciling_job_forgets_too(lake: Lake) -> None:
+    land_file(lake, "raw/a.json", event(1))
+    run(lake)
+    job = lake_definitions(list(lake.datasets.values())).resolve_job_def("events_reconcile")
+    with open_instance(lake.settings) as instance:
+        assert job.execute_in_process(instance=instance).success
+    assert states(lake) == {}
+    assert rows(lake, ALL_IDS) == [("e1",)]
 
 
 def test_a_raw_file_that_could_not_be_moved_is_not_ingested_again(lake: Lake) -> None:

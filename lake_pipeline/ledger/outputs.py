@@ -8,6 +8,8 @@ from datetime import timedelta
 from lake_pipeline.ledger.connection import LedgerConnection
 from lake_pipeline.ledger.models import ArchivableFile, OutputFile
 
+_PRUNED_AT_ONCE = 20  # manifests
+
 
 class OutputLedger(LedgerConnection):
     """What is in the lake, and where raw files went."""
@@ -45,8 +47,14 @@ class OutputLedger(LedgerConnection):
 
         Their manifests and outputs stay, and so do quarantined files.
         """
-        with self._writing(dataset) as connection:
-            return int(self._queries.prune_files(connection, dataset=dataset, keep=keep))
+        forgotten = 0
+        while True:
+            # The dataset is locked meanwhile, so not for long.
+            with self._writing(dataset) as connection:
+                found = int(self._queries.prune_files(connection, dataset=dataset, keep=keep, most=_PRUNED_AT_ONCE))
+            if not found:
+                return forgotten
+            forgotten += found
 
     def record_archived(self, dataset: str, moved: Iterable[tuple[int, str]]) -> None:
         """Where raw files lie now: (file id, archived key)."""

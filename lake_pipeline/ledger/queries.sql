@@ -373,8 +373,8 @@ UPDATE lake.file_processing_status f SET archived_key = a.archived_key
 FROM unnest(:ids::bigint[], :keys::text[]) AS a (id, archived_key)
 WHERE f.id = a.id AND f.dataset = :dataset;
 
--- name: prune_files(dataset, keep)$
--- Forget the files of manifests that were committed so long ago, each manifest as a whole: a replay of half of one
+-- name: prune_files(dataset, keep, most)$
+-- Forget the files of some manifests that were committed so long ago, each manifest as a whole: a replay of half of one
 -- would lose rows. Not before every file is where no listing finds it; quarantined ones stay, for they wait for someone.
 WITH done AS (
     SELECT m.manifest_id FROM lake.manifests m
@@ -385,6 +385,11 @@ WITH done AS (
                 AND f.status NOT IN ('SUPERSEDED', 'QUARANTINED')
                 AND (f.status <> 'SUCCEEDED' OR f.archived_key IS NULL OR starts_with(f.archived_key, 'quarantine/'))
         )
+        AND EXISTS (
+            SELECT FROM lake.file_processing_status f
+            WHERE f.dataset = m.dataset AND f.manifest_id = m.manifest_id AND f.status IN ('SUCCEEDED', 'SUPERSEDED')
+        )
+    ORDER BY m.committed_at LIMIT :most
 ), pruned AS (
     DELETE FROM lake.file_processing_status f USING done
     WHERE f.dataset = :dataset AND f.manifest_id = done.manifest_id AND f.status IN ('SUCCEEDED', 'SUPERSEDED')
