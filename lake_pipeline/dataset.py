@@ -277,6 +277,21 @@ class Archive(_Strict):
     prefix: Prefix | None = Field(None, description="where raw files move")
 
 
+class Extract(_Strict):
+    """Named SQL over the table, kept as Parquet of its own."""
+
+    name: str = Field(description="lower-case letters, digits and underscores; the table is `<dataset>_<name>`")
+    sql: str = Field(description="one DuckDB SELECT over the table by its name; it can read nothing else")
+    description: str = Field("", description="what a person sees of it in the Dagster UI")
+
+    @field_validator("name")
+    @classmethod
+    def _name(cls, value: str) -> str:
+        if not NAME.fullmatch(value):
+            raise ValueError("a name is lower-case letters, digits and underscores, and starts with a letter")
+        return value
+
+
 class Dataset(_Strict):
     """One declaration: where raw files land, how they are read, laid out and checked."""
 
@@ -292,6 +307,7 @@ class Dataset(_Strict):
     output: Output
     checks: Checks = Field(default_factory=Checks)
     archive: Archive = Field(default_factory=Archive)
+    extracts: list[Extract] = Field(default_factory=list, description="see `extracts` below")
 
     @field_validator("name")
     @classmethod
@@ -306,6 +322,13 @@ class Dataset(_Strict):
         for owner in value:
             if not _OWNER.fullmatch(owner):
                 raise ValueError(f"{owner!r} is neither an e-mail address nor team:name")
+        return value
+
+    @field_validator("extracts")
+    @classmethod
+    def _extracts_are_apart(cls, value: list[Extract]) -> list[Extract]:
+        if len({extract.name for extract in value}) != len(value):
+            raise ValueError("two extracts have the same name")
         return value
 
     @field_validator("archive")
