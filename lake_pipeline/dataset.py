@@ -10,6 +10,7 @@ from zoneinfo import available_timezones
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PositiveInt, field_validator, model_validator
 
+from lake_pipeline.cron import check_cron
 from lake_pipeline.landing import GroupTemplate
 
 NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
@@ -118,11 +119,6 @@ class Batch(_Strict):
     max_retries: PositiveInt = Field(3, description="how often a failed file or manifest is tried again")
 
 
-# Minute, hour, day of month, month, day of week (0 and 7 are Sunday).
-_CRON_BOUNDS = ((0, 59), (0, 23), (1, 31), (1, 12), (0, 7))
-_CRON_ITEM = re.compile(r"(?:\*|(\d{1,2})(?:-(\d{1,2}))?)(?:/([1-9]\d?))?")
-
-
 class Schedule(_Strict):
     """When manifests are planned, in place of planning as files arrive."""
 
@@ -132,15 +128,7 @@ class Schedule(_Strict):
     @field_validator("cron")
     @classmethod
     def _cron_can_be_read(cls, value: str) -> str:
-        fields = value.split()
-        if len(fields) != len(_CRON_BOUNDS):
-            raise ValueError(f"{value!r} is not five fields: minute, hour, day of month, month, day of week")
-        for text, (least, most) in zip(fields, _CRON_BOUNDS, strict=True):
-            for item in text.split(","):
-                match = _CRON_ITEM.fullmatch(item)
-                numbers = [int(number) for number in match.groups()[:2] if number] if match else [-1]
-                if not all(least <= number <= most for number in numbers) or numbers != sorted(numbers):
-                    raise ValueError(f"{item!r} is not *, a number, a range or a step from {least} to {most}")
+        check_cron(value)
         return value
 
     @field_validator("timezone")
