@@ -11,4 +11,8 @@ def __getattr__(name: str) -> Any:
         from lake_pipeline.defs.component import LakeDataset
 
         return LakeDataset
+    if name == "open_table":
+        from lake_pipeline.tables import open_table
+
+        return open_table
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

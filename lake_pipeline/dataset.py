@@ -10,6 +10,7 @@ from zoneinfo import available_timezones
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PositiveInt, field_validator, model_validator
 
+from lake_pipeline.cron import check_cron
 from lake_pipeline.landing import GroupTemplate
 
 NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
@@ -118,11 +119,6 @@ class Batch(_Strict):
     max_retries: PositiveInt = Field(3, description="how often a failed file or manifest is tried again")
 
 
-# Minute, hour, day of month, month, day of week (0 and 7 are Sunday).
-_CRON_BOUNDS = ((0, 59), (0, 23), (1, 31), (1, 12), (0, 7))
-_CRON_ITEM = re.compile(r"(?:\*|(\d{1,2})(?:-(\d{1,2}))?)(?:/([1-9]\d?))?")
-
-
 class Schedule(_Strict):
     """When manifests are planned, in place of planning as files arrive."""
 
@@ -132,15 +128,7 @@ class Schedule(_Strict):
     @field_validator("cron")
     @classmethod
     def _cron_can_be_read(cls, value: str) -> str:
-        fields = value.split()
-        if len(fields) != len(_CRON_BOUNDS):
-            raise ValueError(f"{value!r} is not five fields: minute, hour, day of month, month, day of week")
-        for text, (least, most) in zip(fields, _CRON_BOUNDS, strict=True):
-            for item in text.split(","):
-                match = _CRON_ITEM.fullmatch(item)
-                numbers = [int(number) for number in match.groups()[:2] if number] if match else [-1]
-                if not all(least <= number <= most for number in numbers) or numbers != sorted(numbers):
-                    raise ValueError(f"{item!r} is not *, a number, a range or a step from {least} to {most}")
+        check_cron(value)
         return value
 
     @field_validator("timezone")
@@ -306,6 +294,21 @@ class Retention(_Strict):
     )
 
 
+class Extract(_Strict):
+    """Named SQL over the table, kept as Parquet of its own."""
+
+    name: str = Field(description="lower-case letters, digits and underscores; the table is `<dataset>_<name>`")
+    sql: str = Field(description="one DuckDB SELECT over the table by its name; it can read nothing else")
+    description: str = Field("", description="what a person sees of it in the Dagster UI")
+
+    @field_validator("name")
+    @classmethod
+    def _name(cls, value: str) -> str:
+        if not NAME.fullmatch(value):
+            raise ValueError("a name is lower-case letters, digits and underscores, and starts with a letter")
+        return value
+
+
 class Dataset(_Strict):
     """One declaration: where raw files land, how they are read, laid out and checked."""
 
@@ -322,6 +325,7 @@ class Dataset(_Strict):
     checks: Checks = Field(default_factory=Checks)
     archive: Archive = Field(default_factory=Archive)
     retention: Retention = Field(default_factory=Retention)
+    extracts: list[Extract] = Field(default_factory=list, description="see `extracts` below")
 
     @field_validator("name")
     @classmethod
@@ -359,6 +363,13 @@ class Dataset(_Strict):
         for owner in value:
             if not _OWNER.fullmatch(owner):
                 raise ValueError(f"{owner!r} is neither an e-mail address nor team:name")
+        return value
+
+    @field_validator("extracts")
+    @classmethod
+    def _extracts_are_apart(cls, value: list[Extract]) -> list[Extract]:
+        if len({extract.name for extract in value}) != len(value):
+            raise ValueError("two extracts have the same name")
         return value
 
     @field_validator("archive")

@@ -16,7 +16,7 @@ from lake_pipeline.errors import DeclarationError
 
 Field = tuple[int | str, ...]
 # Where the lake keeps what is its own: staged files, manifests and results; and what was set aside.
-_OWN = ("_", "manifests/", "quarantine/")
+_OWN = ("_", "manifests/", "quarantine/", "extracts/")
 
 
 class _Loader(yaml.SafeLoader):
@@ -189,6 +189,12 @@ def _duplicate_names(declarations: list[_Declaration]) -> Iterator[str]:
         other = first.setdefault(item.dataset.name, item.path)
         if other is not item.path:
             yield item.problem(("name",), f"{item.dataset.name} is declared by {other} too")
+    for item in declarations:
+        for index, extract in enumerate(item.dataset.extracts):
+            table = f"{item.dataset.name}_{extract.name}"
+            other = first.setdefault(table, item.path)
+            if table in (declared.dataset.name for declared in declarations) or other is not item.path:
+                yield item.problem(("extracts", index, "name"), f"the table {table} is declared by {other} too")
 
 
 def _overlaps(declarations: list[_Declaration]) -> Iterator[str]:

@@ -90,6 +90,10 @@ class QueryError(LakeError):
     """The query failed."""
 
 
+class ExtractFailed(LakeError):
+    """An extract could not be made."""
+
+
 class RunFailed(LakeError):
     """Not everything could be converted."""
 

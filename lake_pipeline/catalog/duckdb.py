@@ -27,25 +27,42 @@ _ROWS_AT_ONCE = 10_000
 
 def refresh(lake: Lake, dataset: Dataset) -> int:
     """Bring a dataset's view up to the ledger; the rows of its table."""
-    path = lake.settings.catalog_path
+    if not lake.schema(dataset.name).version:
+        return 0
+    with _changed(lake.settings.catalog_path) as connection:
+        # Inside the lock, so that the last to write has seen the newest commit.
+        mark = lake.ledger.commit_mark(dataset.name)
+        outputs = lake.ledger.committed_outputs(dataset.name)
+        files = [lake.store.uri(output.path) for output in outputs]
+        connection.execute(view_sql(dataset, lake.schema(dataset.name), files))
+        connection.execute(f"COMMENT ON VIEW {identifier(dataset.name)} IS {literal(mark)}")
+    return sum(output.rows for output in outputs)
+
+
+def show_extract(lake: Lake, table: str, files: list[str]) -> None:
+    """Make an extract's files a table of the catalogue, in place of those that it showed before."""
+    listed = ", ".join(literal(lake.store.uri(key)) for key in files)
+    with _changed(lake.settings.catalog_path) as connection:
+        connection.execute(
+            f"CREATE OR REPLACE VIEW {identifier(table)} AS"
+            f" SELECT * FROM read_parquet([{listed}], hive_partitioning = false)"
+        )
+
+
+@contextmanager
+def _changed(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+    """A connection to a copy of the database, which takes its place at the end."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with (
         FileLock(path.with_suffix(".lock")),
         tempfile.TemporaryDirectory(dir=path.parent, prefix=".catalog-") as folder,
     ):
-        # Inside the lock, so that the last to write has seen the newest commit.
-        mark = lake.ledger.commit_mark(dataset.name)
-        outputs = lake.ledger.committed_outputs(dataset.name)
-        schema = lake.schema(dataset.name)
-        if schema.version:
-            fresh = Path(folder) / path.name
-            if path.exists():
-                shutil.copyfile(path, fresh)
-            with duckdb.connect(str(fresh)) as connection:
-                connection.execute(view_sql(dataset, schema, [lake.store.uri(output.path) for output in outputs]))
-                connection.execute(f"COMMENT ON VIEW {identifier(dataset.name)} IS {literal(mark)}")
-            fresh.replace(path)
-    return sum(output.rows for output in outputs)
+        fresh = Path(folder) / path.name
+        if path.exists():
+            shutil.copyfile(path, fresh)
+        with duckdb.connect(str(fresh)) as connection:
+            yield connection
+        fresh.replace(path)
 
 
 def refresh_if_stale(lake: Lake, dataset: Dataset) -> None:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import warnings
 
 import dagster as dg
+from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
 from lake_pipeline.dataset import Dataset
 from lake_pipeline.defs.curated import curated_asset
+from lake_pipeline.defs.extracts import extract_asset, extracts_job, extracts_sensor
 from lake_pipeline.defs.jobs import manifest_job, reconcile_job, reconcile_schedule
 from lake_pipeline.defs.raw import raw_asset
 from lake_pipeline.defs.resources import LakeResource
@@ -32,7 +34,13 @@ def dataset_definitions(dataset: Dataset) -> dg.Definitions:
         sensors.append(work_sensor(dataset, manifest))
     else:
         schedules.append(work_schedule(dataset, dataset.schedule, manifest))
-    return dg.Definitions(assets=assets, jobs=[manifest, reconcile], sensors=sensors, schedules=schedules)
+    jobs: list[dg.JobDefinition | UnresolvedAssetJobDefinition] = [manifest, reconcile]
+    if dataset.extracts:
+        made = extracts_job(dataset)
+        assets += [extract_asset(dataset, extract) for extract in dataset.extracts]
+        jobs.append(made)
+        sensors.append(extracts_sensor(dataset, made))
+    return dg.Definitions(assets=assets, jobs=jobs, sensors=sensors, schedules=schedules)
 
 
 def lake_definitions(datasets: list[Dataset]) -> dg.Definitions:

@@ -11,15 +11,17 @@ from datetime import timedelta
 import dagster as dg
 
 from lake_pipeline.dataset import Dataset
+from lake_pipeline.defs.extracts import extract_key
 from lake_pipeline.defs.factory import lake_definitions
 from lake_pipeline.defs.instance import open_instance
-from lake_pipeline.defs.keys import job_name
+from lake_pipeline.defs.keys import extracts_job_name, job_name
 from lake_pipeline.defs.orphans import fail_orphans, worker_tag
 from lake_pipeline.defs.partitions import manifest_partitions
 from lake_pipeline.defs.sensors import attempt_tag
 from lake_pipeline.discovery.listing import Discovered, discover
 from lake_pipeline.discovery.named import discover_named
-from lake_pipeline.errors import EngineError
+from lake_pipeline.errors import EngineError, ExtractFailed
+from lake_pipeline.extracts import stale_extracts
 from lake_pipeline.lake import Lake
 from lake_pipeline.ledger.models import DueManifest
 from lake_pipeline.progress import due_work, finish_interrupted, prune_records
@@ -54,11 +56,40 @@ def run_datasets(
 
     Raises:
         UnknownFile: one of the keys is no raw file.
+        ExtractFailed: everything was run, and an extract could not be made.
     """
     definitions = lake_definitions(list(lake.datasets.values()))
+    ran, failures = 0, list[str]()
     with open_instance(lake.settings) as instance:
         fail_orphans(instance)
-        return sum(_run_dataset(lake, dataset, definitions, instance, tell, keys, verbose) for dataset in datasets)
+        for dataset in datasets:
+            ran += _run_dataset(lake, dataset, definitions, instance, tell, keys, verbose)
+            failures += _refresh_extracts(lake, dataset, definitions, instance)
+    if failures:
+        raise ExtractFailed("; ".join(failures))
+    return ran
+
+
+def _refresh_extracts(
+    lake: Lake, dataset: Dataset, definitions: dg.Definitions, instance: dg.DagsterInstance
+) -> list[str]:
+    """Make stale extracts anew, each in a run of its own; why some could not be made."""
+    failures = []
+    for extract in stale_extracts(lake, dataset):
+        result = definitions.resolve_job_def(extracts_job_name(dataset)).execute_in_process(
+            instance=instance,
+            run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
+            asset_selection=[extract_key(dataset, extract)],
+            tags=worker_tag(),
+            raise_on_error=False,
+        )
+        if _interrupted(result):
+            raise KeyboardInterrupt
+        for event in result.all_events:
+            if event.is_step_failure:
+                told = event.step_failure_data.user_failure_data
+                failures.append((told.description if told else None) or f"{dataset.name}.{extract.name}")
+    return failures
 
 
 def _run_dataset(
