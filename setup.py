@@ -57,7 +57,7 @@ EXTRAS = {
         "polars>=2.1,<3",
         "pytest>=9.2,<10",
         "pytest-xdist>=3.8,<4",
-    "selenium>=4.51,<5",
+        "selenium>=4.51,<5",
         # The formatter's output changes between minor versions.
         "ruff>=0.17.5,<0.18",
         # Builds the wheel that test_packaging opens, without the network.

@@ -7,9 +7,11 @@ from datetime import timedelta
 from fractions import Fraction
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PositiveInt, field_validator, model_validator
+from pydantic import BeforeValidator, Field, PositiveInt, field_validator, model_validator
 
 from lake_pipeline.landing import GroupTemplate
+from lake_pipeline.strict import Strict as _Strict
+from lake_pipeline.transforms import Transform
 
 NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
 _BYTES = {
@@ -70,11 +72,6 @@ Duration = Annotated[
     timedelta, Field(ge=timedelta(0)), BeforeValidator(parse_duration, json_schema_input_type=float | str)
 ]
 Prefix = Annotated[str, BeforeValidator(_prefix)]
-
-
-class _Strict(BaseModel):
-    # strict: `max_files: yes` is a mistake, not 1. Durations as seconds, which is what they are read from.
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, ser_json_timedelta="float")
 
 
 class Source(_Strict):
@@ -244,7 +241,7 @@ class Archive(_Strict):
 
 
 class Dataset(_Strict):
-    """One declaration: where raw files land, how they are read, laid out and checked."""
+    """One declaration: where raw files land, how they are read, cleaned, laid out and checked."""
 
     name: str = Field(description="lower-case letters, digits and underscores; the table's name")
     description: str = Field("", description="what a person sees of it in the Dagster UI")
@@ -252,6 +249,7 @@ class Dataset(_Strict):
     source: Source
     batch: Batch = Field(default_factory=Batch)
     schema_: SchemaRules = Field(default_factory=SchemaRules, alias="schema")
+    transform: Transform = Field(default_factory=Transform)
     output: Output
     checks: Checks = Field(default_factory=Checks)
     archive: Archive = Field(default_factory=Archive)

@@ -36,6 +36,7 @@ class SampleFile:
     rows_written: int = 0
     rows_quarantined: int = 0
     rows_rescued: int = 0
+    rows_dropped: int = 0
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,7 @@ class _Sample:
     rows: int = 0
     aside: int = 0
     rescued: int = 0
+    dropped: int = 0
 
 
 def generate(dataset: str, store: Store, seed: int = 0, scale: float = 1.0) -> list[SampleFile]:
@@ -67,6 +69,7 @@ def generate(dataset: str, store: Store, seed: int = 0, scale: float = 1.0) -> l
             sample.rows,
             sample.aside,
             sample.rescued,
+            sample.dropped,
         )
         for sample in SAMPLES[dataset](random.Random(f"{dataset} {seed}"), scale)
     ]

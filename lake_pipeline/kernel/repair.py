@@ -7,6 +7,7 @@ from typing import Any
 
 from lake_pipeline.kernel import exact
 from lake_pipeline.kernel.exact import BadRecord, Duplicated, JsonObject, Number
+from lake_pipeline.kernel.instants import is_instant
 from lake_pipeline.kernel.layout import Layout
 from lake_pipeline.schemas import ListOf, Path, StructOf, Type
 
@@ -83,7 +84,8 @@ class Repairer:
             if column:
                 if (duplicate := _duplicate(item, column.type)) is not None:
                     raise BadRecord(f"duplicate key {duplicate!r}")
-                if not fits(item, column.type) or (item and here in self.layout.labels and not exact.is_label(item)):
+                fitting = item is None or is_instant(item) if here in self.layout.instants else fits(item, column.type)
+                if not fitting or (item and here in self.layout.labels and not exact.is_label(item)):
                     _rescue(rescued, column.name, item)
                 elif here in self.layout.doors:
                     root[self.layout.doors[here]] = item

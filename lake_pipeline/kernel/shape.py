@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 import re
 
+from lake_pipeline.kernel.instants import PATTERN
 from lake_pipeline.kernel.layout import Layout
 from lake_pipeline.kernel.observed import Node
 from lake_pipeline.schemas import ListOf, Path, StructOf, Type
@@ -62,6 +63,8 @@ def narrow(seen: Node, layout: Layout, path: Path = ()) -> Node:
         if column and here not in layout.doors:
             kept = _narrow_value(child, column.type)
             kept.short = here in layout.labels
+            if here in layout.instants:
+                kept.examples = {"instant": ""}
         elif here in layout.parents:
             kept = narrow(child, layout, here)
             kept.examples = {"object": ""}
@@ -128,6 +131,8 @@ def _value(node: Node) -> str:
         options.append(_LABEL if node.short else _STRING)
     elif "timestamp" in kinds:
         options.append(_TIMESTAMP)
+    if "instant" in kinds:
+        options += [PATTERN, _TIMESTAMP]
     if "array" in kinds:
         items = rf"(?:,?{_S}{_value(node.element)}{_S})*" if node.element else ""
         options.append(rf"\[{_S}{items}\]")
