@@ -7,7 +7,8 @@ import json
 import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta, timezone
+from email.utils import format_datetime
 from itertools import count
 from pathlib import Path
 from typing import Any, Literal
@@ -150,10 +151,43 @@ def _sensor_readings(rng: random.Random, scale: float) -> Iterator[_Sample]:
     yield _Sample(f"{folder}/{day}/harbour.ndjson", b"".join(lines), "a line that ends early", rows, aside=1)
 
 
+def _social_media(rng: random.Random, scale: float) -> Iterator[_Sample]:
+    ids = count(1)
+    rows = max(20, round(500 * scale))
+    again, twice, nameless = rows // 5, rows // 10, rows // 20
+    key = "social-media/social-media-feed-{}.json".format
+
+    def posts(day: date) -> list[Record]:
+        return [_post(rng, next(ids), day) for _ in range(rows)]
+
+    first, second, third = (posts(date(2026, 2, day)) for day in (2, 3, 4))
+    about = "posts that a later feed has again, with more likes"
+    yield _Sample(key(1770076800), _array(first), about, rows - again, dropped=again)
+    liked = [post | {"likes": (post["likes"] or 0) + 7} for post in rng.sample(first, again)]
+    repeated = [*second, *liked, *second[:twice]]
+    yield _Sample(key(1770163200), _array(repeated), "posts that are twice in the file", rows + again, dropped=twice)
+    for post in third[:nameless]:
+        post["id"] = None
+    third[-1]["created_at"] = "last Tuesday"
+    odd = [*third, "429 Too Many Requests"]
+    about = "posts without an id, a time that cannot be read, an element that is no post"
+    yield _Sample(
+        key(1770249600),
+        json.dumps(odd, ensure_ascii=False).encode(),
+        about,
+        rows - nameless,
+        aside=1,
+        rescued=1,
+        dropped=nameless,
+    )
+    yield _Sample(key(1770253200), _array(posts(date(2026, 2, 5)))[:-100], "an array that ends early")
+
+
 # One more bundled dataset is one more entry here.
 SAMPLES: dict[str, Callable[[random.Random, float], Iterator[_Sample]]] = {
     "events": _events,
     "sensor_readings": _sensor_readings,
+    "social_media": _social_media,
 }
 
 
@@ -206,6 +240,33 @@ def _reading(rng: random.Random, sensor: str, day: date, number: int) -> Record:
         "temperature": int(temperature) if number % 5 == 0 else temperature,
         "humidity": rng.randrange(30, 100),
         "battery": {"volts": round(rng.uniform(3.1, 4.2), 2), "low": rng.random() < 0.05},
+    }
+
+
+def _post(rng: random.Random, number: int, day: date) -> Record:
+    """A post as one of five sources tells it: each writes times in its own way."""
+    source = rng.choice(("chirp", "fotos", "groups", "letters", "threads"))
+    moment = datetime(day.year, day.month, day.day, tzinfo=UTC) + timedelta(seconds=rng.randrange(86400))
+    seconds = int(moment.timestamp())
+    place = rng.choice(_STOPS)
+    return {
+        "source": source,
+        "id": f"{source}-{number:06}",
+        "created_at": {
+            "chirp": f"{moment:%a %b %d %H:%M:%S +0000 %Y}",
+            "fotos": seconds * 1000 + rng.randrange(1000),
+            "groups": moment.astimezone(timezone(timedelta(hours=1))).isoformat(),
+            "letters": format_datetime(moment),
+            "threads": str(seconds),
+        }[source],
+        "user": {"name": rng.choice(_NAMES), "followers": rng.randrange(5000)},
+        "text": rng.choice(_NOTES),
+        "place": rng.choice((None, place, place.upper(), f" {place.lower()}", place.swapcase())),
+        "coordinates": rng.choice(
+            (None, {"lat": round(rng.uniform(48.08, 48.3), 6), "lon": round(rng.uniform(16.2, 16.5), 6)})
+        ),
+        "likes": rng.choice((None, 0, rng.randrange(2000))),
+        **rng.choice(({}, {"lang": None}, {"lang": "de"}, {"lang": "tr"})),
     }
 
 

@@ -28,6 +28,7 @@ def test_the_bundled_declarations_are_shown(tmp_path: Path) -> None:
     assert [line.split()[:2] for line in lines] == [
         ["events", "raw-json-data/"],
         ["sensor_readings", "landing/sensor-readings/"],
+        ["social_media", "social-media/"],
     ]
     declared = lake.json("datasets")
     assert declared["events"]["source"]["prefix"] == "raw-json-data/"
