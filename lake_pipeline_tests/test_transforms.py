@@ -266,6 +266,26 @@ def test_a_standardised_column_names_its_folder(bench: Bench) -> None:
     assert sorted(row["p"] for row in rows) == ["Nowhere", "Wien", "Wien"]
 
 
+@pytest.mark.parametrize("transform", [{}, {"fill_nulls": {"p": "x"}}, {"standardise": {"P": "trim"}}], ids=str)
+def test_folders_are_spelled_as_the_partition_says_with_rules_or_without(
+    bench: Bench, transform: dict[str, Any]
+) -> None:
+    results, _ = bench.convert(
+        {"a": [{"p": "wien"}]}, transform=transform, output={"prefix": "curated/", "partition_by": ["P"]}
+    )
+    assert [output.path.split("/")[0] for output in results.outputs] == ["P=wien"]
+
+
+def test_a_folders_name_does_not_grow_too_long_in_the_other_case(bench: Bench) -> None:
+    long = "ɐ" * 32  # each has two bytes, and three in upper case
+    _, rows = bench.convert(
+        {"a": [{"id": 1, "p": long}, {"id": 2, "p": "ab"}]},
+        transform={"standardise": {"p": "upper"}},
+        output={"prefix": "curated/", "partition_by": ["p"]},
+    )
+    assert column(rows, "p") == [long, "AB"]
+
+
 # ---- enrich
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from lake_pipeline.dataset import Output, partition_keys
@@ -54,7 +54,8 @@ class Layout:
                 that is no timestamp.
         """
         labels = frozenset(column.name.lower() for column in _label_columns(schema, output))
-        rules = Rules(transform or Transform(), schema, references or {}, labels)
+        spelled = (replace(column, name=_spelled(column, output)) for column in schema.columns)
+        rules = Rules(transform or Transform(), replace(schema, columns=tuple(spelled)), references or {}, labels)
         columns = schema.by_path()
         spec: dict[str, Any] = {}
         doors: dict[Path, str] = {}
@@ -96,7 +97,9 @@ class Layout:
         position = self.rules.transform.drops
         taken = f"file, rescued{', position' if position else ''}"
         parsed = f"SELECT json_transform(text, {literal(self.spec)}) AS r, {taken} FROM {source}"
-        columns = [f"{self._value(column)} AS {identifier(self._name(column))}" for column in self.columns.values()]
+        columns = [
+            f"{self._value(column)} AS {identifier(_spelled(column, self.output))}" for column in self.columns.values()
+        ]
         selected = [*columns, "file AS _source_file", "rescued AS _rescued"]
         selected += [f"position AS {identifier(POSITION)}"] if position else []
         rows = self.rules.apply(f"SELECT {', '.join(selected)} FROM ({parsed if columns else source})")
@@ -124,11 +127,6 @@ class Layout:
             item for item in partition_keys(self.output.partition_by) if item[1] or _find(self.schema, item[2]) is None
         ]
 
-    def _name(self, column: Column) -> str:
-        """The column's name, spelled as `partition_by` spells it: engines ignore case, and folder names do not."""
-        keys = (key for key, part, _ in partition_keys(self.output.partition_by) if part is None)
-        return next((key for key in keys if key.lower() == column.name.lower()), column.name)
-
     def _value(self, column: Column) -> str:
         keys = (self.doors[column.path],) if column.path in self.doors else column.path
         value = "r" + "".join(f".{identifier(key)}" for key in keys)
@@ -143,12 +141,18 @@ class Layout:
         if part is None or column is None:
             return "NULL::BIGINT" if part else "NULL::VARCHAR"
         if column.type == "timestamp":
-            return f"{part}({identifier(self._name(column))})"
+            return f"{part}({identifier(_spelled(column, self.output))})"
         if column.type == "string":
-            return f"{part}(TRY_CAST({identifier(self._name(column))} AS TIMESTAMP))"
+            return f"{part}(TRY_CAST({identifier(_spelled(column, self.output))} AS TIMESTAMP))"
         raise SchemaConflict(
             f"output.partition_by: {part}({name}) needs a timestamp or text, and {name} is {type_name(column.type)}"
         )
+
+
+def _spelled(column: Column, output: Output) -> str:
+    """The column's name, spelled as `partition_by` spells it: engines ignore case, and folder names do not."""
+    keys = (key for key, part, _ in partition_keys(output.partition_by) if part is None)
+    return next((key for key in keys if key.lower() == column.name.lower()), column.name)
 
 
 def _find(schema: Schema, name: str) -> Column | None:

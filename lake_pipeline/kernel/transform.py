@@ -30,7 +30,10 @@ _TITLE = (
 
 @dataclass(frozen=True)
 class Rules:
-    """A dataset's transform on one schema; `labels` are the names of text columns that name folders."""
+    """A dataset's transform on one schema, its names spelled as rows have them.
+
+    `labels` are the names of text columns that name folders, in lower case.
+    """
 
     transform: Transform = field(default_factory=Transform)
     schema: Schema = field(default_factory=Schema)
@@ -106,7 +109,11 @@ class Rules:
                 here = identifier(column.name)
                 trimmed = f"regexp_replace({here}, '^\\s+|\\s+$', '', 'g')"
                 forms = {"trim": "{trimmed}", "upper": "upper({trimmed})", "lower": "lower({trimmed})", "title": _TITLE}
-                yield f"{forms[form].format(trimmed=trimmed)} AS {here}"
+                value = forms[form].format(trimmed=trimmed)
+                if column.name.lower() in self.labels:
+                    # A few letters have more bytes in the other case, and a folder's name has no room to grow.
+                    value = f"CASE WHEN strlen({value}) > strlen({here}) THEN {trimmed} ELSE {value} END"
+                yield f"{value} AS {here}"
 
     def _enriched(self, rule: Enrichment) -> Iterator[str]:
         columns = [self._find(rule.match.lat), self._find(rule.match.lon)]
@@ -119,7 +126,8 @@ class Rules:
         areas = self.references[rule.reference]
         for name in rule.add:
             cases = "".join(f" WHEN {_inside(area, lat, lon)} THEN {literal(area.properties[name])}" for area in areas)
-            yield f"{f'CASE{cases} END' if cases else 'NULL::VARCHAR'} AS {identifier(name)}"
+            known = self._find(name)
+            yield f"{f'CASE{cases} END' if cases else 'NULL::VARCHAR'} AS {identifier(known.name if known else name)}"
 
     def _missing(self) -> str:
         """The rule's name where a row lacks what it must have."""

@@ -7,6 +7,6 @@ down_revision = "0001"
 
 
 def upgrade() -> None:
-    op.execute("ALTER TABLE lake.file_processing_status ADD COLUMN rows_dropped bigint")
-    # What was converted before there were such rules lost no row to them.
-    op.execute("UPDATE lake.file_processing_status SET rows_dropped = 0 WHERE rows_read IS NOT NULL")
+    # Before there were such rules no row was dropped. A default says so of millions of rows without writing one.
+    op.execute("ALTER TABLE lake.file_processing_status ADD COLUMN rows_dropped bigint DEFAULT 0")
+    op.execute("ALTER TABLE lake.file_processing_status ALTER COLUMN rows_dropped DROP DEFAULT")
