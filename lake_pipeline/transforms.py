@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from typing import Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import Field, field_validator, model_validator
 
 from lake_pipeline.strict import Strict
 
-Scalar: TypeAlias = str | int | float | bool
+Scalar: TypeAlias = str | int | Annotated[float, Field(allow_inf_nan=False)] | bool
 _REFERENCE = re.compile(r"[a-z][a-z0-9_-]{0,62}")
 
 
@@ -75,6 +75,13 @@ class Transform(Strict):
     def drops(self) -> bool:
         """Whether a rule may drop rows."""
         return bool(self.drop_nulls or self.deduplicate)
+
+    @field_validator("fill_nulls", "standardise")
+    @classmethod
+    def _columns_are_apart(cls, value: dict[str, Any]) -> dict[str, Any]:
+        if len({name.lower() for name in value}) != len(value):
+            raise ValueError("letter case does not tell columns apart")
+        return value
 
     @model_validator(mode="after")
     def _added_names_are_apart(self) -> Transform:

@@ -11,6 +11,8 @@ from email.utils import format_datetime, parsedate_to_datetime
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
@@ -19,7 +21,9 @@ from pydantic import ValidationError
 
 from lake_pipeline.dataset import Dataset, Output
 from lake_pipeline.errors import ReferenceInvalid, SchemaConflict
+from lake_pipeline.kernel import exact, shape
 from lake_pipeline.kernel.convert import Job, convert
+from lake_pipeline.kernel.instants import PATTERN, is_instant
 from lake_pipeline.kernel.layout import Layout
 from lake_pipeline.kernel.results import Results
 from lake_pipeline.manifests import Manifest, ManifestFile
@@ -192,6 +196,24 @@ def test_every_notation_reads_as_python_reads_it(
         _, rows = Bench(Path(folder)).convert({"a": records or [{"id": 0}]}, transform={"utc": ["t"]})
     if values:
         assert [value.astimezone(UTC) for value in column(rows, "t")] == [expected for _, expected in values]
+
+
+TEXTS = [json.dumps(value) for value in NOTATIONS] + ['"29 Feb 2024 10:11 UT"', "1770109872.123456"]
+
+
+@settings(deadline=None, max_examples=300)
+@given(st.sampled_from(TEXTS), st.lists(st.tuples(st.integers(0, 40), st.sampled_from(' 0123456789.,:+-TZ"aJF'))))
+def test_the_fast_path_takes_no_time_that_the_exact_one_does_not(text: str, changes: list[tuple[int, str]]) -> None:
+    for place, letter in changes[:3]:
+        text = text[:place] + letter + text[place + 1 :]
+    if pc.match_substring_regex(pa.array([text]), f"^(?:{PATTERN})$")[0].as_py():
+        assert is_instant(exact.parse(f'{{"t":{text}}}'.encode())["t"]), text
+
+
+def test_the_fast_path_takes_every_notation() -> None:
+    pattern = f"^(?:{PATTERN}|{shape._TIMESTAMP})$"
+    slow = [text for text in TEXTS if not pc.match_substring_regex(pa.array([text]), pattern)[0].as_py()]
+    assert slow == ['"29 Feb 2024 10:11 UT"'], "only a day that not every year has is left to the exact path"
 
 
 # ---- fill_nulls, standardise
@@ -478,6 +500,8 @@ def test_whatever_comes_is_written_quarantined_or_dropped_and_the_right_rows_sta
         {"enrich": [PLACES | {"reference": "../secret"}]},
         {"enrich": [PLACES, PLACES]},
         {"fill_nulls": {"p": None}},
+        {"fill_nulls": {"p": float("nan")}},
+        {"fill_nulls": {"p": 1, "P": 2}},
         {"enrich": [PLACES], "fill_nulls": {"District": "x"}},
         {"unknown": []},
     ],
