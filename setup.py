@@ -78,7 +78,7 @@ setup(
     python_requires=">=3.11,<3.14",
     # glue_scripts lies beside the package in a checkout, and stays beside it when installed.
     packages=find_namespace_packages(include=["lake_pipeline", "lake_pipeline.*", "glue_scripts"]),
-    package_data={"": ["*.yaml", "*.sql", "*.mako", "py.typed"]},
+    package_data={"": ["*.yaml", "*.sql", "*.mako", "*.geojson", "py.typed"]},
     install_requires=REQUIRES,
     extras_require=EXTRAS,
     entry_points={"console_scripts": ["lake = lake_pipeline.cli:main"]},

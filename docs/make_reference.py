@@ -20,12 +20,12 @@ _HEAD = """# The dataset declaration
 
 One YAML file a dataset, in the folder that `LAKE_DATASETS` names. `lake datasets validate PATH` checks it and names
 every problem with file, line and field; unknown fields are errors. This page is made from the model that does the
-checking (`python -m docs.make_reference`).
+checking (`python -m docs.make_reference`). What transforms do, rule by rule, is in [transforms.md](transforms.md).
 
 Sizes are written `4GiB`, `500MB` or in bytes; durations `30s`, `15m`, `6h`, `2d` or in seconds. A dotted source path
 such as `user.geo.lat` names the key `lat` of the object `geo` of the object `user`.
 """
-_NAMES = {str: "text", int: "number", float: "number", timedelta: "duration"}
+_NAMES = {str: "text", int: "number", float: "number", bool: "true or false", timedelta: "duration"}
 _EXAMPLE = """
 ## Example
 
@@ -94,7 +94,7 @@ def _type_name(annotation: Any) -> str:
         case None:
             return "mapping" if _model_in(annotation) else _NAMES.get(annotation, str(annotation))
         case origin if origin in (Union, UnionType):
-            return " or ".join(_type_name(item) for item in arguments if item is not type(None))
+            return " or ".join(dict.fromkeys(_type_name(item) for item in arguments if item is not type(None)))
         case origin if origin is list:
             return f"list of {_type_name(arguments[0])}"
         case origin if origin is dict:

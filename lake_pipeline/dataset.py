@@ -8,10 +8,12 @@ from fractions import Fraction
 from typing import Annotated, Literal
 from zoneinfo import available_timezones
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PositiveInt, field_validator, model_validator
+from pydantic import BeforeValidator, Field, PositiveInt, field_validator, model_validator
 
 from lake_pipeline.cron import check_cron
 from lake_pipeline.landing import GroupTemplate
+from lake_pipeline.strict import Strict as _Strict
+from lake_pipeline.transforms import Transform
 
 NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
 _BYTES = {
@@ -72,11 +74,6 @@ Duration = Annotated[
     timedelta, Field(ge=timedelta(0)), BeforeValidator(parse_duration, json_schema_input_type=float | str)
 ]
 Prefix = Annotated[str, BeforeValidator(_prefix)]
-
-
-class _Strict(BaseModel):
-    # strict: `max_files: yes` is a mistake, not 1. Durations as seconds, which is what they are read from.
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, ser_json_timedelta="float")
 
 
 class Source(_Strict):
@@ -310,7 +307,7 @@ class Extract(_Strict):
 
 
 class Dataset(_Strict):
-    """One declaration: where raw files land, how they are read, laid out and checked."""
+    """One declaration: where raw files land, how they are read, cleaned, laid out and checked."""
 
     name: str = Field(description="lower-case letters, digits and underscores; the table's name")
     description: str = Field("", description="what a person sees of it in the Dagster UI")
@@ -321,6 +318,7 @@ class Dataset(_Strict):
         None, description="plan on this schedule, what is there by then; without it, as files arrive"
     )
     schema_: SchemaRules = Field(default_factory=SchemaRules, alias="schema")
+    transform: Transform = Field(default_factory=Transform)
     output: Output
     checks: Checks = Field(default_factory=Checks)
     archive: Archive = Field(default_factory=Archive)

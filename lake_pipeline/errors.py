@@ -62,6 +62,10 @@ class SchemaRaced(LedgerError):
     """Another manifest changed the schema first, so this one must convert again."""
 
 
+class ReferenceInvalid(LakeError):
+    """A reference for enrichment cannot be used."""
+
+
 class CheckInvalid(LakeError):
     """A declared check cannot be evaluated."""
 
@@ -79,7 +83,7 @@ class ReplayIncomplete(LakeError):
 
 
 class ConservationError(LakeError):
-    """Rows read are not rows written plus rows quarantined, so nothing was published."""
+    """Rows read are not rows written plus rows quarantined plus rows dropped, so nothing was published."""
 
 
 class EngineError(LakeError):

@@ -110,7 +110,7 @@ def _look(
         survey.look(raw, pool, threads)
         # What a settled schema would refuse or rescue is told as the columns that it could have become.
         free = rules.model_copy(update={"mode": "evolve"})
-        wider, changes = evolve(schema, survey.root, free, reserved_names(dataset.output))
+        wider, changes = evolve(schema, survey.root, free, reserved_names(dataset.output), dataset.transform)
     except SchemaConflict as error:
         found.refusals.append(f"{batch[0].landing_group}: {error.detail}")
         return schema

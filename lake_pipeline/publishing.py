@@ -24,16 +24,16 @@ def quarantined_records_key(dataset: str, manifest_id: str) -> str:
 
 
 def check_conservation(results: Results) -> None:
-    """Every file's rows must be written or quarantined, and the staged files must hold just those.
+    """Every file's rows must be written, quarantined or dropped, and the staged files must hold just those written.
 
     Raises:
         ConservationError: they do not; nothing may be published.
     """
     for file in results.files:
-        if file.rows_read != file.rows_written + file.rows_quarantined:
+        if file.rows_read != file.rows_written + file.rows_quarantined + file.rows_dropped:
             raise ConservationError(
                 f"{file.key}: {file.rows_read:,} read, {file.rows_written:,} written,"
-                f" {file.rows_quarantined:,} quarantined"
+                f" {file.rows_quarantined:,} quarantined, {file.rows_dropped:,} dropped"
             )
     if (expected := sum(file.rows_written for file in results.files)) != results.rows_written:
         raise ConservationError(f"the files' rows are {expected:,}, and the staged files hold {results.rows_written:,}")
@@ -101,6 +101,7 @@ def publish(task: Task, results: Results, store: Store, ledger: Ledger) -> list[
             "seconds": results.seconds,
             "rows_rescued": sum(file.rows_rescued for file in results.files),
             "rows_quarantined": sum(file.rows_quarantined for file in results.files),
+            "dropped": results.dropped,
         },
     )
     if not results.quarantined_records:
@@ -152,8 +153,8 @@ def _archive_key(dataset: Dataset, file: ArchivableFile, store: Store) -> str:
 
 
 def _outcome(file: FileResult) -> FileOutcome:
-    fields = asdict(file)
-    del fields["key"]
+    fields = asdict(file) | {"rows_dropped": file.rows_dropped}
+    del fields["key"], fields["dropped"]
     return FileOutcome(**fields)
 
 

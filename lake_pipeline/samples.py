@@ -7,7 +7,8 @@ import json
 import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta, timezone
+from email.utils import format_datetime
 from itertools import count
 from pathlib import Path
 from typing import Any, Literal
@@ -36,6 +37,7 @@ class SampleFile:
     rows_written: int = 0
     rows_quarantined: int = 0
     rows_rescued: int = 0
+    rows_dropped: int = 0
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,7 @@ class _Sample:
     rows: int = 0
     aside: int = 0
     rescued: int = 0
+    dropped: int = 0
 
 
 def generate(dataset: str, store: Store, seed: int = 0, scale: float = 1.0) -> list[SampleFile]:
@@ -67,6 +70,7 @@ def generate(dataset: str, store: Store, seed: int = 0, scale: float = 1.0) -> l
             sample.rows,
             sample.aside,
             sample.rescued,
+            sample.dropped,
         )
         for sample in SAMPLES[dataset](random.Random(f"{dataset} {seed}"), scale)
     ]
@@ -182,12 +186,45 @@ def _ndjson_feed(rng: random.Random, scale: float) -> Iterator[_Sample]:
     yield _Sample(f"{folder}/backfill/orders.ndjson.gz", _gzip(b"".join(lines(rows))), "no date in the key, gzip", rows)
 
 
+def _social_media(rng: random.Random, scale: float) -> Iterator[_Sample]:
+    ids = count(1)
+    rows = max(20, round(500 * scale))
+    again, twice, nameless = rows // 5, rows // 10, rows // 20
+    key = "social-media/social-media-feed-{}.json".format
+
+    def posts(day: date) -> list[Record]:
+        return [_post(rng, next(ids), day) for _ in range(rows)]
+
+    first, second, third = (posts(date(2026, 2, day)) for day in (2, 3, 4))
+    about = "posts that a later feed has again, with more likes"
+    yield _Sample(key(1770076800), _array(first), about, rows - again, dropped=again)
+    liked = [post | {"likes": (post["likes"] or 0) + 7} for post in rng.sample(first, again)]
+    repeated = [*second, *liked, *second[:twice]]
+    yield _Sample(key(1770163200), _array(repeated), "posts that are twice in the file", rows + again, dropped=twice)
+    for post in third[:nameless]:
+        post["id"] = None
+    third[-1]["created_at"] = "last Tuesday"
+    odd = [*third, "429 Too Many Requests"]
+    about = "posts without an id, a time that cannot be read, an element that is no post"
+    yield _Sample(
+        key(1770249600),
+        json.dumps(odd, ensure_ascii=False).encode(),
+        about,
+        rows - nameless,
+        aside=1,
+        rescued=1,
+        dropped=nameless,
+    )
+    yield _Sample(key(1770253200), _array(posts(date(2026, 2, 5)))[:-100], "an array that ends early")
+
+
 # One more bundled dataset is one more entry here.
 SAMPLES: dict[str, Callable[[random.Random, float], Iterator[_Sample]]] = {
     "events": _events,
     "events_small": _events_small,
     "ndjson_feed": _ndjson_feed,
     "sensor_readings": _sensor_readings,
+    "social_media": _social_media,
 }
 
 
@@ -255,6 +292,33 @@ def _order(rng: random.Random, id_: int, more: Record) -> bytes:
         **more,
     }
     return _line(order)[:-2] + f',"amount":{rng.randrange(1, 200)}.{rng.randrange(0, 100, 5):02}}}\n'.encode()
+
+
+def _post(rng: random.Random, number: int, day: date) -> Record:
+    """A post as one of five sources tells it: each writes times in its own way."""
+    source = rng.choice(("chirp", "fotos", "groups", "letters", "threads"))
+    moment = datetime(day.year, day.month, day.day, tzinfo=UTC) + timedelta(seconds=rng.randrange(86400))
+    seconds = int(moment.timestamp())
+    place = rng.choice(_STOPS)
+    return {
+        "source": source,
+        "id": f"{source}-{number:06}",
+        "created_at": {
+            "chirp": f"{moment:%a %b %d %H:%M:%S +0000 %Y}",
+            "fotos": seconds * 1000 + rng.randrange(1000),
+            "groups": moment.astimezone(timezone(timedelta(hours=1))).isoformat(),
+            "letters": format_datetime(moment),
+            "threads": str(seconds),
+        }[source],
+        "user": {"name": rng.choice(_NAMES), "followers": rng.randrange(5000)},
+        "text": rng.choice(_NOTES),
+        "place": rng.choice((None, place, place.upper(), f" {place.lower()}", place.swapcase())),
+        "coordinates": rng.choice(
+            (None, {"lat": round(rng.uniform(48.08, 48.3), 6), "lon": round(rng.uniform(16.2, 16.5), 6)})
+        ),
+        "likes": rng.choice((None, 0, rng.randrange(2000))),
+        **rng.choice(({}, {"lang": None}, {"lang": "de"}, {"lang": "tr"})),
+    }
 
 
 def _line(record: Record) -> bytes:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
 from lake_pipeline.dataset import SchemaRules
 from lake_pipeline.errors import SchemaConflict
 from lake_pipeline.kernel.observed import Node
+from lake_pipeline.transforms import Transform
 
 Path: TypeAlias = tuple[str, ...]
 RESERVED = frozenset({"_source_file", "_rescued"})
@@ -66,7 +67,10 @@ def type_name(type_: Type) -> str:
 
 @dataclass(frozen=True)
 class Column:
-    """One column of the table: its name, the source path whose value it holds, and its type."""
+    """One column of the table: its name, the source path whose value it holds, and its type.
+
+    A column that a declared transform adds has no source path.
+    """
 
     name: str
     path: Path
@@ -97,16 +101,20 @@ class Schema:
         return Schema(document["version"], tuple(map(Column.from_json, document["columns"])))
 
     def by_path(self) -> dict[Path, Column]:
-        return {column.path: column for column in self.columns}
+        return {column.path: column for column in self.columns if column.path}
 
     def parents(self) -> frozenset[Path]:
         """Paths of the objects that columns come from."""
         return frozenset(column.path[:length] for column in self.columns for length in range(1, len(column.path)))
 
 
+def _plain_name(path: Path, rename: Mapping[str, str]) -> str:
+    return rename.get(".".join(path)) or "_".join(re.sub(r"\W", "_", key) or "_" for key in path)
+
+
 def column_name(path: Path, rename: Mapping[str, str], taken: Iterable[str]) -> str:
     """The name of a new column: renamed, or its keys joined by `_`; made unique, ignoring case, by `_2`, `_3`, …"""
-    name = rename.get(".".join(path)) or "_".join(re.sub(r"\W", "_", key) or "_" for key in path)
+    name = _plain_name(path, rename)
     used = {other.lower() for other in taken}
     if name.lower() not in used:
         return name
@@ -166,6 +174,7 @@ class _Evolution:
     rules: SchemaRules
     reserved: frozenset[str]
     columns: list[Column]
+    utc: frozenset[str] = frozenset()
     changes: list[Change] = field(default_factory=list)
     names: dict[Path, str] = field(default_factory=dict)
 
@@ -175,39 +184,61 @@ class _Evolution:
             self.names[path] = column_name(path, self.rules.flatten.rename, taken)
             taken.append(self.names[path])
 
+    def enrich(self, names: Iterable[str]) -> None:
+        """Add the columns that a transform adds, where they are not there yet."""
+        known = {column.name.lower(): column for column in self.columns}
+        for name in names:
+            if (column := known.get(name.lower())) is None:
+                self.columns.append(Column(name, (), "string"))
+                self.changes.append(Change(name, "string", "", "transform.enrich"))
+            elif column.path:
+                raise SchemaConflict(f"transform.enrich: {name} is the column of {'.'.join(column.path)!r} already")
+
     def add(self, path: Path, node: Node, type_: Type) -> None:
         name = self.names[path]
+        type_ = "timestamp" if name.lower() in self.utc else type_
         self.columns.append(Column(name, path, type_))
         self.changes.append(Change(name, type_name(type_), ".".join(path), node.example))
 
 
 def evolve(
-    schema: Schema, seen: Node, rules: SchemaRules, reserved: frozenset[str] = RESERVED
+    schema: Schema,
+    seen: Node,
+    rules: SchemaRules,
+    reserved: frozenset[str] = RESERVED,
+    transform: Transform | None = None,
 ) -> tuple[Schema, tuple[Change, ...]]:
     """The schema after a manifest whose records were seen to be `seen`, and what changed.
 
     Existing columns never change. In mode `rescue` a known schema stays as it is; in mode `strict` so it does,
     and any difference is an error; in mode `strings` every new column is text. `reserved` are names that no column
-    may take.
+    may take. What the `transform` adds becomes a column in every mode, and what it makes a timestamp may be written
+    in many ways, which is no difference.
 
     Raises:
-        SchemaConflict: more than `max_columns` columns, or a difference in mode `strict`.
+        SchemaConflict: more than `max_columns` columns, or a difference in mode `strict`, or a column that the
+            transform adds is there already.
     """
+    transform = transform or Transform()
+    utc = frozenset(name.lower() for name in transform.utc)
     known = schema.by_path()
     parents = schema.parents()
     if schema.version and rules.mode == "strict":
-        for difference in differences(schema, seen):
+        lax = (replace(column, type="json") if column.name.lower() in utc else column for column in schema.columns)
+        for difference in differences(Schema(schema.version, tuple(lax)), seen):
             raise SchemaConflict(str(difference))
-    if schema.version and not rules.evolves:
-        return schema, ()
-    evolution = _Evolution(rules, reserved, list(schema.columns))
-    # Where names collide, the key that was seen first has the plain one; columns come in the source's order.
-    evolution.choose_names(path for path, _ in _new_leaves(seen, known, parents, rules, by_sight=True))
-    for path, node in _new_leaves(seen, known, parents, rules):
-        hint = rules.hints.get(".".join(path))
-        type_ = hint or infer(node, levels=rules.flatten.depth)
-        if type_ is not None:
-            evolution.add(path, node, "text" if rules.mode == "strings" else type_)
+    evolution = _Evolution(rules, reserved | set(transform.added), list(schema.columns), utc)
+    if not schema.version or rules.evolves:
+        leaves = list(_new_leaves(seen, known, parents, rules, utc))
+        # Where names collide, the key that was seen first has the plain one; columns come in the source's order.
+        evolution.choose_names(path for path, _ in _new_leaves(seen, known, parents, rules, utc, by_sight=True))
+        for path, node in leaves:
+            hint = rules.hints.get(".".join(path))
+            type_ = hint or infer(node, levels=rules.flatten.depth)
+            if type_ is not None:
+                evolution.add(path, node, "text" if rules.mode == "strings" else type_)
+    if any(column.path for column in evolution.columns):  # else there was no record to learn from
+        evolution.enrich(transform.added)
     width = sum(_width(column.type) for column in evolution.columns)
     if evolution.changes and width > rules.max_columns:
         raise too_wide(seen, rules.max_columns)
@@ -221,6 +252,7 @@ def _new_leaves(
     known: Mapping[Path, Column],
     parents: frozenset[Path],
     rules: SchemaRules,
+    utc: frozenset[str],
     path: Path = (),
     *,
     by_sight: bool = False,
@@ -231,17 +263,19 @@ def _new_leaves(
         if here in known and here not in parents:
             continue
         if rules.mode == "strings" and (here in parents or child.children):
-            yield from _new_leaves(child, known, parents, rules, here, by_sight=by_sight)
+            yield from _new_leaves(child, known, parents, rules, utc, here, by_sight=by_sight)
             if here not in known and child.kinds - {"object"}:
                 yield here, child  # what is no object has a column beside those of the object's keys
-        elif here in parents or (child.children and not {"any", "array"} & child.kinds and not _hinted(here, rules)):
-            yield from _new_leaves(child, known, parents, rules, here, by_sight=by_sight)
+        elif here in parents or (
+            child.children and not {"any", "array"} & child.kinds and not _hinted(here, rules, utc)
+        ):
+            yield from _new_leaves(child, known, parents, rules, utc, here, by_sight=by_sight)
         else:
             yield here, child
 
 
-def _hinted(path: Path, rules: SchemaRules) -> bool:
-    return ".".join(path) in rules.hints
+def _hinted(path: Path, rules: SchemaRules, utc: frozenset[str]) -> bool:
+    return ".".join(path) in rules.hints or _plain_name(path, rules.flatten.rename).lower() in utc
 
 
 @dataclass(frozen=True)

@@ -30,6 +30,7 @@ def test_the_bundled_declarations_are_shown(tmp_path: Path) -> None:
         ["events_small", "raw-json-small/"],
         ["ndjson_feed", "landing/ndjson/"],
         ["sensor_readings", "landing/sensor-readings/"],
+        ["social_media", "social-media/"],
     ]
     declared = lake.json("datasets")
     assert declared["events"]["source"]["prefix"] == "raw-json-data/"

@@ -62,8 +62,10 @@ def test_files_tells_of_every_file_what_became_of_it(lake: LakeCommand) -> None:
     good, broken, other = lake.json_lines("files", "events")
 
     assert list(good)[:8] == FIRST_FIELDS
+    assert good["rows_dropped"] == 0
     assert set(good) == {
         *FIRST_FIELDS,
+        "rows_dropped",
         *("dataset", "etag", "size", "landing_group", "retry_count", "archived_key"),
         *("last_modified", "discovered_at", "claimed_at", "processed_at"),
     }
@@ -87,8 +89,8 @@ def test_files_are_found_by_state_and_by_key(lake: LakeCommand) -> None:
 
     table = lake("files").stdout.splitlines()
 
-    assert table[0].split() == FIRST_FIELDS
-    assert table[3].split() == ["raw/2026/week08/[red]b.json", "SUCCEEDED", *"1100", "2026-week08.0001"]
+    assert table[0].split() == [*FIRST_FIELDS, "rows_dropped"]
+    assert table[3].split() == ["raw/2026/week08/[red]b.json", "SUCCEEDED", *"1100", "2026-week08.0001", "0"]
 
 
 def test_a_query_answers_in_a_table_in_json_and_in_csv(lake: LakeCommand) -> None:

@@ -140,4 +140,4 @@ def test_a_declaration_cannot_be_changed_and_has_no_field_that_nobody_declared()
     with pytest.raises(ValidationError, match="frozen"):
         setattr(dataset, "name", "tours")  # noqa: B010 - a type checker would refuse the plain form
     with pytest.raises(ValidationError, match="Extra inputs"):
-        Dataset.model_validate(declared(transform={}))
+        Dataset.model_validate(declared(transforms={}))

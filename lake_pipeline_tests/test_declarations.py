@@ -36,7 +36,7 @@ def problems(path: Path) -> list[str]:
 
 def test_the_bundled_declarations_load_and_say_what_their_owners_meant() -> None:
     datasets = load_datasets(BUNDLED_DATASETS)
-    assert list(datasets) == ["events", "events_small", "ndjson_feed", "sensor_readings"]
+    assert list(datasets) == ["events", "events_small", "ndjson_feed", "sensor_readings", "social_media"]
     events = datasets["events"]
     assert events.source.prefix == "raw-json-data/"
     assert events.source.group_template.group_of("2026/week07/drop-1.json") == "2026/week07"

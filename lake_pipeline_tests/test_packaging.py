@@ -57,7 +57,7 @@ def test_the_wheel_carries_every_module_and_data_file_of_the_package(wheel: zipf
         path.relative_to(ROOT).as_posix()
         for folder in ("lake_pipeline", "glue_scripts")
         for path in (ROOT / folder).rglob("*")
-        if path.suffix in (".py", ".sql", ".yaml", ".mako") and "__pycache__" not in path.parts
+        if path.suffix in (".py", ".sql", ".yaml", ".mako", ".geojson") and "__pycache__" not in path.parts
     }
     assert {
         "lake_pipeline/dagster.yaml",

@@ -22,6 +22,7 @@ from lake_pipeline.ledger.migrations import HEAD
 from lake_pipeline.ledger.postgres import database_url as url_of
 from lake_pipeline.ledger.postgres import shown_url, sqlalchemy_url
 from lake_pipeline.settings import Settings
+from lake_pipeline_tests.ledger_samples import land
 
 ATTACH = """
 import sys
@@ -119,6 +120,23 @@ def test_starters_do_not_race_on_an_empty_database(empty_database_url: str) -> N
 
 def test_the_newest_revision_is_the_one_named() -> None:
     assert ScriptDirectory(str(MIGRATIONS)).get_current_head() == HEAD
+
+
+def test_what_was_converted_before_rules_could_drop_rows_lost_none_to_them(database_url: str) -> None:
+    with psycopg.connect(database_url) as connection:
+        connection.execute("ALTER TABLE lake.file_processing_status DROP COLUMN rows_dropped")
+        connection.execute("UPDATE lake.alembic_version SET version_num = '0001'")
+        connection.execute(
+            "INSERT INTO lake.file_processing_status"
+            " (dataset, s3_key, etag, size, last_modified, landing_group, rows_read)"
+            " VALUES ('events', 'a', 'v1', 1, now(), 'g', 3)"
+        )
+    migrate(database_url)
+    with Ledger.open(database_url) as ledger:
+        (file,) = ledger.files("events")
+        assert (file.rows_read, file.rows_dropped) == (3, 0)
+        land(ledger, "b")
+        assert {file.s3_key: file.rows_dropped for file in ledger.files("events")} == {"a": 0, "b": None}
 
 
 def test_an_up_to_date_ledger_opens_without_alembic_or_sqlalchemy(database_url: str) -> None:

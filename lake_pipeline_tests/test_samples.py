@@ -136,10 +136,16 @@ def test_the_kernel_finds_what_each_sample_says_of_itself(name: str, tmp_path: P
     samples = generate(name, store, scale=0.1)
     results = results_of(BUNDLED[name], samples, store, tmp_path)
     assert {
-        key: (result.status, result.rows_written, result.rows_quarantined, result.rows_rescued)
+        key: (result.status, result.rows_written, result.rows_quarantined, result.rows_rescued, result.rows_dropped)
         for key, result in results.items()
     } == {
-        sample.key: (sample.status, sample.rows_written, sample.rows_quarantined, sample.rows_rescued)
+        sample.key: (
+            sample.status,
+            sample.rows_written,
+            sample.rows_quarantined,
+            sample.rows_rescued,
+            sample.rows_dropped,
+        )
         for sample in samples
     }
 

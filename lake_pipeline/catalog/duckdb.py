@@ -19,6 +19,7 @@ from filelock import FileLock
 from lake_pipeline.dataset import Dataset, partition_keys
 from lake_pipeline.errors import QueryError
 from lake_pipeline.kernel.layout import identifier, literal
+from lake_pipeline.kernel.transform import ranking
 from lake_pipeline.lake import Lake
 from lake_pipeline.schemas import Schema
 
@@ -26,7 +27,7 @@ _ROWS_AT_ONCE = 10_000
 
 
 def refresh(lake: Lake, dataset: Dataset) -> int:
-    """Bring a dataset's view up to the ledger; the rows of its table."""
+    """Bring a dataset's view up to the ledger; the rows of its files."""
     if not lake.schema(dataset.name).version:
         return 0
     with _changed(lake.settings.catalog_path) as connection:
@@ -92,7 +93,20 @@ def view_sql(dataset: Dataset, schema: Schema, files: list[str]) -> str:
         return f"{view} (SELECT {nothing}) WHERE false"
     types = ", ".join(f"{literal(key)}: {'BIGINT' if part else 'VARCHAR'}" for key, part, _ in keys)
     hive = f", hive_partitioning = true, hive_types = {{{types}}}" if keys else ", hive_partitioning = false"
-    return f"{view} read_parquet([{', '.join(map(literal, files))}], union_by_name = true{hive})"
+    rows = f"read_parquet([{', '.join(map(literal, files))}], union_by_name = true{hive})"
+    return f"{view} {rows}{_one_row_a_key(dataset, schema)}"
+
+
+def _one_row_a_key(dataset: Dataset, schema: Schema) -> str:
+    """What keeps a row from being shown beside its equals in other manifests, which each hold one."""
+    rule = dataset.transform.deduplicate
+    names = {column.name.lower(): identifier(column.name) for column in schema.columns}
+    if rule is None or any(key.lower() not in names for key in rule.keys):
+        return ""
+    keys = [names[key.lower()] for key in rule.keys]
+    order = ranking(rule, schema, [identifier("_source_file")])
+    rank = f"row_number() OVER (PARTITION BY {', '.join(keys)} ORDER BY {order}) = 1"
+    return f" QUALIFY {' OR '.join([rank, *(f'{key} IS NULL' for key in keys)])}"
 
 
 @contextmanager

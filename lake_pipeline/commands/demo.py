@@ -17,6 +17,7 @@ from lake_pipeline.settings import load_settings
 from lake_pipeline.store import Store
 
 _QUESTION = "select mode, count(*) as events from events group by 1 order by 1"
+_COUNTS = ("read", "written", "rescued", "quarantined", "dropped")
 _NEXT = """
 Next:
   lake status                          where every dataset stands
@@ -84,19 +85,18 @@ def _print_fates(lake: Lake, expected: dict[str, list[SampleFile]]) -> list[str]
         for sample in samples:
             row = _newest(lake, name, sample.key)
             differences += _differences(sample, row)
-            counts = (row.rows_read, row.rows_written, row.rows_rescued, row.rows_quarantined) if row else [None] * 4
-            odd = sample.about if sample.rows_rescued or sample.rows_quarantined else None
+            counts = [getattr(row, f"rows_{count}", None) for count in _COUNTS]
+            odd = sample.about if sample.rows_rescued or sample.rows_quarantined or sample.rows_dropped else None
             reason = row.error_message if row and row.error_message else odd
             rows.append([name, sample.key, row.status if row else "missing", *counts, reason])
-    headers = ["dataset", "file", "status", "read", "written", "rescued", "quarantined", "reason"]
-    print_table(headers, rows)
+    print_table(["dataset", "file", "status", *_COUNTS, "reason"], rows)
     return differences
 
 
 def _differences(sample: SampleFile, row: FileRow | None) -> list[str]:
     if row is None:
         return [f"{sample.key} is not in the ledger"]
-    fields = ("status", "rows_written", "rows_rescued", "rows_quarantined")
+    fields = ("status", "rows_written", "rows_rescued", "rows_quarantined", "rows_dropped")
     return [
         f"{sample.key} has {field} {actual}, not {wanted}"
         for field in fields

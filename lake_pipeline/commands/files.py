@@ -22,6 +22,7 @@ _SHOWN = (
     "rows_quarantined",
     "manifest_id",
     "error_message",
+    "rows_dropped",
 )
 _MORE = (
     "dataset",

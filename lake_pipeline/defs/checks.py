@@ -21,7 +21,7 @@ def check_specs(dataset: Dataset, key: dg.AssetKey) -> list[dg.AssetCheckSpec]:
         CONSERVED,
         asset=key,
         blocking=True,
-        description="Rows read are rows in the published files plus rows quarantined.",
+        description="Rows read are rows in the published files plus rows quarantined plus rows dropped by rule.",
     )
     declared = (
         dg.AssetCheckSpec(
@@ -36,16 +36,22 @@ def check_specs(dataset: Dataset, key: dg.AssetKey) -> list[dg.AssetCheckSpec]:
 
 
 def conservation(dataset: Dataset, outcome: Outcome, store: Store, key: dg.AssetKey) -> dg.AssetCheckResult:
-    """Whether the files that were published hold just the rows that were read and not quarantined."""
+    """Whether the files that were published hold just the rows that were read and not quarantined or dropped."""
     prefix = dataset.output_prefix(outcome.manifest.landing_group)
     published = count_rows(store, (prefix + file.path for file in outcome.results.outputs))
     read = sum(file.rows_read for file in outcome.results.files)
     quarantined = sum(file.rows_quarantined for file in outcome.results.files)
+    dropped = sum(file.rows_dropped for file in outcome.results.files)
     return dg.AssetCheckResult(
-        passed=read == published + quarantined,
+        passed=read == published + quarantined + dropped,
         asset_key=key,
         check_name=CONSERVED,
-        metadata={"rows read": read, "rows published": published, "rows quarantined": quarantined},
+        metadata={
+            "rows read": read,
+            "rows published": published,
+            "rows quarantined": quarantined,
+            "rows dropped": dropped,
+        },
     )
 
 

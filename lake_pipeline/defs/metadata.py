@@ -41,6 +41,7 @@ def curated_metadata(dataset: Dataset, outcome: Outcome, store: Store) -> dict[s
         "rows read": sum(file.rows_read for file in results.files),
         "rows rescued": sum(file.rows_rescued for file in results.files),
         "rows quarantined": sum(file.rows_quarantined for file in results.files),
+        **{f"rows dropped by {rule}": rows for rule, rows in results.dropped.items()},
         "files succeeded": states["SUCCEEDED"],
         "files quarantined": states["QUARANTINED"],
         "files failed": states["FAILED"],

@@ -17,19 +17,22 @@ import duckdb
 from lake_pipeline.dataset import Dataset, partition_keys
 from lake_pipeline.errors import ConservationError, ObjectChanged, ObjectMissing, StoreError
 from lake_pipeline.kernel import shape
-from lake_pipeline.kernel.layout import Layout, literal, reserved_names
+from lake_pipeline.kernel.layout import Layout, identifier, literal, reserved_names
 from lake_pipeline.kernel.observed import Lens
 from lake_pipeline.kernel.quality import evaluate
+from lake_pipeline.kernel.references import load_references
 from lake_pipeline.kernel.repair import Repairer
 from lake_pipeline.kernel.results import FileResult, Results, StagedFile
 from lake_pipeline.kernel.rows import RowStream
 from lake_pipeline.kernel.survey import RawFile, Survey
+from lake_pipeline.kernel.transform import DROPPED
 from lake_pipeline.manifests import Manifest, ManifestFile
 from lake_pipeline.schemas import Schema, evolve
 from lake_pipeline.store import Store
 
 _log = logging.getLogger(__name__)
 RECORDS = "records.ndjson"
+_Dropped = dict[str, dict[str, int]]  # rows by source key and rule
 
 
 @dataclass(frozen=True)
@@ -55,11 +58,14 @@ def convert(job: Job, store: Store, on_progress: Callable[[str], None] = _log.in
 
     Raises:
         CheckInvalid: a declared check cannot be evaluated.
+        ReferenceInvalid: a reference for enrichment cannot be used.
         SchemaConflict: the data breaks the dataset's rules for schemas.
         ConservationError: a row is missing or doubled; nothing may be published.
         ObjectChanged: a raw file changed while it was read.
     """
     clock = _Clock()
+    transform = job.dataset.transform
+    references = load_references(transform, store)
     data = job.staging / "data"
     data.mkdir(parents=True, exist_ok=True)
     job.scratch.mkdir(parents=True, exist_ok=True)
@@ -76,15 +82,16 @@ def convert(job: Job, store: Store, on_progress: Callable[[str], None] = _log.in
         raw = [file for file in raw if file.id not in survey.vanished]
         readable = [file for file in raw if file.id not in survey.unreadable]
         on_progress(f"{sum(survey.rows.values()):,} records seen, {len(survey.unreadable)} files unreadable")
-        schema, changes = evolve(job.schema, survey.root, job.dataset.schema_, reserved_names(job.dataset.output))
-        layout = Layout.of(schema, job.dataset.output)
+        reserved = reserved_names(job.dataset.output)
+        schema, changes = evolve(job.schema, survey.root, job.dataset.schema_, reserved, transform)
+        layout = Layout.of(schema, job.dataset.output, transform, references)
         with clock.step("write"):
-            stream, outputs = _write(job, layout, survey, readable, pool, data)
+            stream, outputs, dropped = _write(job, layout, survey, readable, pool, data)
         on_progress(f"{sum(output.rows for output in outputs):,} rows staged in {len(outputs)} files")
     with clock.step("verify"):
         written = _rows_by_file(outputs, data)
         _check_unchanged(job.manifest.files, store, {file.id for file in readable})
-        files = [*failed, *_outcomes(raw, survey, stream, written)]
+        files = [*failed, *_outcomes(raw, survey, stream, written, dropped)]
     with clock.step("checks"):
         checks = evaluate(job.dataset.checks, job.dataset.output, schema, data, outputs)
     return Results(
@@ -169,7 +176,7 @@ def _gone(file: RawFile, reason: str) -> FileResult:
 
 def _write(
     job: Job, layout: Layout, survey: Survey, files: list[RawFile], pool: ThreadPoolExecutor, data: Path
-) -> tuple[RowStream, tuple[StagedFile, ...]]:
+) -> tuple[RowStream, tuple[StagedFile, ...], _Dropped]:
     # Without columns DuckDB parses nothing, so it is no judge of what is JSON.
     plain = shape.narrow(survey.root, layout)
     pattern = shape.pattern(plain) if layout.columns else None
@@ -181,7 +188,7 @@ def _write(
         quarantine = job.staging / RECORDS
         stream = RowStream(job.dataset.source, pattern, quoted, plain_blocks, repairer, quarantine, careful)
         try:
-            return stream, _copy(job, layout, stream, files, pool, data)
+            return stream, *_copy(job, layout, stream, files, pool, data)
         except duckdb.InvalidInputException:
             if careful:
                 raise
@@ -193,16 +200,30 @@ def _write(
 
 def _copy(
     job: Job, layout: Layout, stream: RowStream, files: list[RawFile], pool: ThreadPoolExecutor, data: Path
-) -> tuple[StagedFile, ...]:
+) -> tuple[tuple[StagedFile, ...], _Dropped]:
     if not files:
-        return ()
+        return (), {}
     name = f"{job.manifest.manifest_id}-a{job.attempt}"
     with duckdb.connect() as connection:
         _configure(connection, job)
         records = stream.reader(files, pool, job.threads)  # noqa: F841 - DuckDB reads it by name
-        written = connection.execute(layout.copy("records", str(data), name)).fetchall()
+        rows, dropped = layout.select("records"), _Dropped()
+        if job.dataset.transform.drops:
+            # Held once, for what is dropped must be counted, and the records can be read only once.
+            connection.execute(f"CREATE TEMP TABLE cleaned AS {rows}")
+            rows, dropped = layout.kept("cleaned"), _dropped(connection)
+        written = connection.execute(layout.copy(rows, str(data), name)).fetchall()
     staged = (StagedFile(os.path.relpath(path, data), rows, size) for path, rows, size, *_ in written)
-    return tuple(sorted((output for output in staged if output.rows), key=lambda output: output.path))
+    return tuple(sorted((output for output in staged if output.rows), key=lambda output: output.path)), dropped
+
+
+def _dropped(connection: duckdb.DuckDBPyConnection) -> _Dropped:
+    rule = identifier(DROPPED)
+    query = f"SELECT _source_file, {rule}, count(*) FROM cleaned WHERE {rule} IS NOT NULL GROUP BY ALL ORDER BY ALL"
+    dropped = _Dropped()
+    for key, name, rows in connection.execute(query).fetchall():
+        dropped.setdefault(key, {})[name] = rows
+    return dropped
 
 
 def _configure(connection: duckdb.DuckDBPyConnection, job: Job) -> None:
@@ -224,7 +245,9 @@ def _rows_by_file(outputs: tuple[StagedFile, ...], data: Path) -> Counter[str]:
         return Counter(dict(connection.execute(query).fetchall()))
 
 
-def _outcomes(raw: list[RawFile], survey: Survey, stream: RowStream, written: Counter[str]) -> Iterator[FileResult]:
+def _outcomes(
+    raw: list[RawFile], survey: Survey, stream: RowStream, written: Counter[str], dropped: _Dropped
+) -> Iterator[FileResult]:
     for file in raw:
         if file.id in survey.unreadable:
             yield FileResult(
@@ -239,10 +262,12 @@ def _outcomes(raw: list[RawFile], survey: Survey, stream: RowStream, written: Co
             rows_written=written[file.key],
             rows_rescued=stream.rows_rescued[file.id],
             rows_quarantined=stream.rows_quarantined[file.id],
+            dropped=dropped.get(file.key, {}),
         )
-        if not result.rows_read == survey.rows[file.id] == result.rows_written + result.rows_quarantined:
+        accounted = result.rows_written + result.rows_quarantined + result.rows_dropped
+        if not result.rows_read == survey.rows[file.id] == accounted:
             raise ConservationError(
                 f"{file.key}: {survey.rows[file.id]:,} records seen, {result.rows_read:,} read, {result.rows_written:,}"
-                f" in the staged files, {result.rows_quarantined:,} quarantined"
+                f" in the staged files, {result.rows_quarantined:,} quarantined, {result.rows_dropped:,} dropped"
             )
         yield result

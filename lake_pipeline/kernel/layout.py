@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from lake_pipeline.dataset import Output, partition_keys
 from lake_pipeline.errors import SchemaConflict
+from lake_pipeline.kernel.instants import instant_sql
+from lake_pipeline.kernel.quoting import identifier as identifier
+from lake_pipeline.kernel.quoting import literal as literal
+from lake_pipeline.kernel.references import References
+from lake_pipeline.kernel.transform import DROPPED, POSITION, Rules
 from lake_pipeline.schemas import RESERVED, Column, ListOf, Path, Schema, StructOf, Type, type_name
+from lake_pipeline.transforms import Transform
 
 _SQL_TYPES = {
     "string": "VARCHAR",
@@ -18,14 +24,6 @@ _SQL_TYPES = {
     "boolean": "BOOLEAN",
     "json": "JSON",
 }
-
-
-def identifier(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
-
-
-def literal(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"
 
 
 def reserved_names(output: Output) -> frozenset[str]:
@@ -39,7 +37,7 @@ class Layout:
 
     `doors` maps the path of each column that DuckDB cannot address to the root key under which repaired records
     carry it: an empty key, or one that differs from a sibling only in case. `labels` are the paths of text columns
-    whose values become folder names, and so must be short.
+    whose values become folder names, and so must be short; `instants` those of timestamps in any notation.
     """
 
     schema: Schema
@@ -49,18 +47,27 @@ class Layout:
     doors: dict[Path, str]
     labels: frozenset[Path]
     spec: str
+    rules: Rules = field(default_factory=Rules)
+    instants: frozenset[Path] = frozenset()
 
     @staticmethod
-    def of(schema: Schema, output: Output) -> Layout:
-        """The layout.
+    def of(
+        schema: Schema, output: Output, transform: Transform | None = None, references: References | None = None
+    ) -> Layout:
+        """The layout; `references` are those that the transform names.
 
         Raises:
-            SchemaConflict: `partition_by` names a column whose type no folder name can hold.
+            SchemaConflict: `partition_by` names a column whose type no folder name can hold, or `transform.utc` one
+                that is no timestamp.
         """
+        labels = frozenset(column.name.lower() for column in _label_columns(schema, output))
+        spelled = (replace(column, name=_spelled(column, output)) for column in schema.columns)
+        rules = Rules(transform or Transform(), replace(schema, columns=tuple(spelled)), references or {}, labels)
+        columns = schema.by_path()
         spec: dict[str, Any] = {}
         doors: dict[Path, str] = {}
-        roots = {column.path[0].lower() for column in schema.columns}
-        for number, column in enumerate(schema.columns):
+        roots = {path[0].lower() for path in columns}
+        for number, column in enumerate(columns.values()):
             if _addressable(spec, column.path):
                 place = spec
                 for key in column.path[:-1]:
@@ -71,34 +78,55 @@ class Layout:
                 while door in roots:
                     door += "_"
                 doors[column.path] = door
-        spec |= {doors[column.path]: _spec(column.type) for column in schema.columns if column.path in doors}
+        spec |= {doors[column.path]: _spec(column.type) for column in columns.values() if column.path in doors}
+        instants = rules.instants()
         return Layout(
             schema,
             output,
-            schema.by_path(),
+            columns,
             schema.parents(),
             doors,
-            _labels(schema, output),
+            frozenset(column.path for column in _label_columns(schema, output) if column.path),
             json.dumps(spec, ensure_ascii=False),
+            rules,
+            instants,
         )
 
     def select(self, source: str) -> str:
-        """A query over `source` (columns text, file, rescued) with the table's columns and the Hive keys."""
-        parsed = f"SELECT json_transform(text, {literal(self.spec)}) AS r, file, rescued FROM {source}"
-        columns = [f"{self._value(column)} AS {identifier(self._name(column))}" for column in self.schema.columns]
-        rows = f"SELECT {', '.join([*columns, 'file AS _source_file', 'rescued AS _rescued'])}"
-        keys = [f"{self._hive(part, column)} AS {identifier(key)}" for key, part, column in self._computed()]
-        return f"SELECT {', '.join(['*', *keys])} FROM ({rows} FROM ({parsed if columns else source}))"
+        """A query over `source` (columns text, file, rescued) with the table's columns and the Hive keys.
 
-    def copy(self, source: str, target: str, file_name: str) -> str:
-        """The COPY that writes `source` as Parquet below the directory `target`."""
+        Where a rule may drop rows, `source` has a column position too, and the query has all rows and a column
+        `DROPPED` with the rule that drops them.
+
+        Raises:
+            SchemaConflict: a declared rule does not fit its column's type.
+        """
+        position = self.rules.transform.drops
+        taken = f"file, rescued{', position' if position else ''}"
+        parsed = f"SELECT json_transform(text, {literal(self.spec)}) AS r, {taken} FROM {source}"
+        columns = [
+            f"{self._value(column)} AS {identifier(_spelled(column, self.output))}" for column in self.columns.values()
+        ]
+        selected = [*columns, "file AS _source_file", "rescued AS _rescued"]
+        selected += [f"position AS {identifier(POSITION)}"] if position else []
+        rows = self.rules.apply(f"SELECT {', '.join(selected)} FROM ({parsed if columns else source})")
+        keys = [f"{self._hive(part, column)} AS {identifier(key)}" for key, part, column in self._computed()]
+        return f"SELECT {', '.join(['*', *keys])} FROM ({rows})"
+
+    def kept(self, source: str) -> str:
+        """A query of the rows that no rule drops, of a table that `select` filled."""
+        own = f"{identifier(DROPPED)}, {identifier(POSITION)}"
+        return f"SELECT * EXCLUDE ({own}) FROM {source} WHERE {identifier(DROPPED)} IS NULL"
+
+    def copy(self, rows: str, target: str, file_name: str) -> str:
+        """The COPY that writes a query's rows as Parquet below the directory `target`."""
         options = ["FORMAT parquet", f"COMPRESSION {self.output.compression}", "RETURN_STATS true"]
         keys = [identifier(key) for key, _, _ in partition_keys(self.output.partition_by)]
         if keys:
             options += [f"PARTITION_BY ({', '.join(keys)})", f"FILENAME_PATTERN {literal(file_name + '-{i}')}"]
         else:
             target = f"{target}/{file_name}-0.parquet"
-        return f"COPY ({self.select(source)}) TO {literal(target)} ({', '.join(options)})"
+        return f"COPY ({rows}) TO {literal(target)} ({', '.join(options)})"
 
     def _computed(self) -> list[tuple[str, str | None, str]]:
         """Hive keys that no column of the table holds by that name."""
@@ -106,14 +134,11 @@ class Layout:
             item for item in partition_keys(self.output.partition_by) if item[1] or _find(self.schema, item[2]) is None
         ]
 
-    def _name(self, column: Column) -> str:
-        """The column's name, spelled as `partition_by` spells it: engines ignore case, and folder names do not."""
-        keys = (key for key, part, _ in partition_keys(self.output.partition_by) if part is None)
-        return next((key for key in keys if key.lower() == column.name.lower()), column.name)
-
     def _value(self, column: Column) -> str:
         keys = (self.doors[column.path],) if column.path in self.doors else column.path
         value = "r" + "".join(f".{identifier(key)}" for key in keys)
+        if column.path in self.instants:
+            return instant_sql(value)
         if column.type == "timestamp":
             return f"CAST({value} AS TIMESTAMPTZ)"
         return f"CAST({value} AS VARCHAR)" if column.type == "json" else value
@@ -123,26 +148,33 @@ class Layout:
         if part is None or column is None:
             return "NULL::BIGINT" if part else "NULL::VARCHAR"
         if column.type == "timestamp":
-            return f"{part}({identifier(self._name(column))})"
+            return f"{part}({identifier(_spelled(column, self.output))})"
         if column.type in ("string", "text"):
-            return f"{part}(TRY_CAST({identifier(self._name(column))} AS TIMESTAMP))"
+            return f"{part}(TRY_CAST({identifier(_spelled(column, self.output))} AS TIMESTAMP))"
         raise SchemaConflict(
             f"output.partition_by: {part}({name}) needs a timestamp or text, and {name} is {type_name(column.type)}"
         )
+
+
+def _spelled(column: Column, output: Output) -> str:
+    """The column's name, spelled as `partition_by` spells it: engines ignore case, and folder names do not."""
+    keys = (key for key, part, _ in partition_keys(output.partition_by) if part is None)
+    return next((key for key in keys if key.lower() == column.name.lower()), column.name)
 
 
 def _find(schema: Schema, name: str) -> Column | None:
     return next((column for column in schema.columns if column.name.lower() == name.lower()), None)
 
 
-def _labels(schema: Schema, output: Output) -> frozenset[Path]:
+def _label_columns(schema: Schema, output: Output) -> list[Column]:
+    """Text columns whose values become folder names."""
     columns = [_find(schema, name) for _, part, name in partition_keys(output.partition_by) if part is None]
     for column in columns:
         if column and (column.type == "json" or not isinstance(column.type, str)):
             raise SchemaConflict(
                 f"output.partition_by: {column.name} is {type_name(column.type)}, which no folder name can hold"
             )
-    return frozenset(column.path for column in columns if column and column.type in ("string", "text"))
+    return [column for column in columns if column and column.type in ("string", "text")]
 
 
 def _addressable(spec: dict[str, Any], path: Path) -> bool:

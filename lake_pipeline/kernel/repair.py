@@ -7,6 +7,7 @@ from typing import Any
 
 from lake_pipeline.kernel import exact
 from lake_pipeline.kernel.exact import BadRecord, Duplicated, JsonObject, Number
+from lake_pipeline.kernel.instants import is_instant
 from lake_pipeline.kernel.layout import Layout
 from lake_pipeline.schemas import ListOf, Path, StructOf, Type
 
@@ -87,7 +88,8 @@ class Repairer:
                 if (duplicate := _duplicate(item, column.type)) is not None:
                     raise BadRecord(f"duplicate key {duplicate!r}")
                 held = exact.as_text(item) if column.type == "text" else item
-                if not fits(item, column.type) or (held and here in self.layout.labels and not exact.is_label(held)):
+                fitting = item is None or is_instant(item) if here in self.layout.instants else fits(item, column.type)
+                if not fitting or (held and here in self.layout.labels and not exact.is_label(held)):
                     _rescue(rescued, column.name, item)
                 elif here in self.layout.doors:
                     root[self.layout.doors[here]] = held

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from collections import Counter
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from lake_pipeline.schemas import Schema
@@ -10,7 +11,10 @@ from lake_pipeline.schemas import Schema
 
 @dataclass(frozen=True)
 class FileResult:
-    """What became of one raw file. rows_read = rows_written + rows_quarantined."""
+    """What became of one raw file. rows_read = rows_written + rows_quarantined + rows_dropped.
+
+    `dropped` counts rows by the declared rule that dropped them; `rows_rescued` is of the rows that were read.
+    """
 
     id: int
     key: str
@@ -19,8 +23,13 @@ class FileResult:
     rows_written: int = 0
     rows_rescued: int = 0
     rows_quarantined: int = 0
+    dropped: dict[str, int] = field(default_factory=dict)
     error_class: str | None = None
     error_message: str | None = None
+
+    @property
+    def rows_dropped(self) -> int:
+        return sum(self.dropped.values())
 
 
 @dataclass(frozen=True)
@@ -63,6 +72,11 @@ class Results:
     @property
     def rows_written(self) -> int:
         return sum(output.rows for output in self.outputs)
+
+    @property
+    def dropped(self) -> dict[str, int]:
+        """Rows of all files by the rule that dropped them."""
+        return dict(sum((Counter(file.dropped) for file in self.files), Counter()))
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self) | {"schema": self.schema.to_json()}

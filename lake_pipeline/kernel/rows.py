@@ -7,11 +7,13 @@ import json
 from collections import Counter
 from collections.abc import Container, Iterator
 from concurrent.futures import Executor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
 import duckdb
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -24,10 +26,25 @@ from lake_pipeline.kernel.shape import quoted
 from lake_pipeline.kernel.survey import RawFile
 
 ARROW_SCHEMA = pa.schema(
-    [("text", pa.string()), ("file", pa.dictionary(pa.int32(), pa.string())), ("rescued", pa.string())]
+    [
+        ("text", pa.string()),
+        ("file", pa.dictionary(pa.int32(), pa.string())),
+        ("rescued", pa.string()),
+        ("position", pa.int64()),
+    ]
 )
 # Small files share a batch of about this much text, so that 20,000 of them do not make 20,000 batches.
 BATCH_BYTES = 4 * 2**20
+
+
+@dataclass(frozen=True)
+class _Part:
+    """Records of one file, and where among the file's records each of them stands."""
+
+    key: str
+    texts: pa.StringArray
+    rescued: pa.StringArray
+    positions: npt.NDArray[np.int64]
 
 
 class RowStream:
@@ -69,14 +86,14 @@ class RowStream:
         return pa.RecordBatchReader.from_batches(ARROW_SCHEMA, self._batches(files, pool, depth))
 
     def _batches(self, files: list[RawFile], pool: Executor, depth: int) -> Iterator[pa.RecordBatch]:
-        held: list[tuple[str, pa.StringArray, pa.StringArray]] = []
+        held: list[_Part] = []
         size = 0
         self._quarantine_path.unlink(missing_ok=True)
         for (file, block, _), found in ahead(pool, lambda item: self._plain(*item[1:]), self._blocks(files), depth):
-            for texts, rescued in self._parts(file, block, *found):
-                if len(texts):
-                    held.append((file.key, texts, rescued))
-                    size += texts.nbytes
+            for part in self._parts(file, block, *found):
+                if len(part.texts):
+                    held.append(part)
+                    size += part.texts.nbytes
             if size >= BATCH_BYTES:
                 yield _batch(held)
                 held, size = [], 0
@@ -104,26 +121,29 @@ class RowStream:
             mask[np.flatnonzero(mask)] = valid
         return texts, mask
 
-    def _parts(
-        self, file: RawFile, block: Block, texts: pa.StringArray, mask: Mask
-    ) -> Iterator[tuple[pa.StringArray, pa.StringArray]]:
+    def _parts(self, file: RawFile, block: Block, texts: pa.StringArray, mask: Mask) -> Iterator[_Part]:
+        positions = np.arange(len(block)) + self.rows_read[file.id]
         self.rows_read[file.id] += len(block)
         if mask.all():
-            yield texts, pa.nulls(len(block), pa.string())
+            yield _Part(file.key, texts, pa.nulls(len(block), pa.string()), positions)
             return
         plain = texts.filter(pa.array(mask))
-        yield plain, pa.nulls(len(plain), pa.string())
+        yield _Part(file.key, plain, pa.nulls(len(plain), pa.string()), positions[mask])
         repaired: list[tuple[str, str | None]] = []
+        places: list[int] = []
         for index in np.flatnonzero(~mask):
             text = text_of(block, int(index))
             try:
                 repaired.append(self._repairer.split(text))
+                places.append(positions[index])
             except BadRecord as error:
                 self._set_aside(file, int(block.lines[index]), str(error), text)
         self.rows_rescued[file.id] += sum(rescued is not None for _, rescued in repaired)
-        yield (
+        yield _Part(
+            file.key,
             pa.array([text for text, _ in repaired], pa.string()),
             pa.array([rescued for _, rescued in repaired], pa.string()),
+            np.array(places, np.int64),
         )
 
     def _set_aside(self, file: RawFile, line: int, reason: str, text: bytes) -> None:
@@ -153,14 +173,15 @@ def _with_quoted(block: Block, mask: Mask, pattern: str) -> tuple[pa.StringArray
     return pc.replace_with_mask(block.texts, pa.array(places), spelled.filter(pa.array(found))), mask
 
 
-def _batch(parts: list[tuple[str, pa.StringArray, pa.StringArray]]) -> pa.RecordBatch:
-    keys = pa.array([key for key, _, _ in parts], pa.string())
-    indices = np.repeat(np.arange(len(parts), dtype=np.int32), [len(texts) for _, texts, _ in parts])
+def _batch(parts: list[_Part]) -> pa.RecordBatch:
+    keys = pa.array([part.key for part in parts], pa.string())
+    indices = np.repeat(np.arange(len(parts), dtype=np.int32), [len(part.texts) for part in parts])
     return pa.record_batch(
         [
-            pa.concat_arrays([texts for _, texts, _ in parts]),
+            pa.concat_arrays([part.texts for part in parts]),
             pa.DictionaryArray.from_arrays(pa.array(indices), keys),
-            pa.concat_arrays([rescued for _, _, rescued in parts]),
+            pa.concat_arrays([part.rescued for part in parts]),
+            pa.array(np.concatenate([part.positions for part in parts])),
         ],
         schema=ARROW_SCHEMA,
     )

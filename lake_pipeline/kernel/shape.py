@@ -16,6 +16,7 @@ import re
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from lake_pipeline.kernel.instants import PATTERN
 from lake_pipeline.kernel.layout import Layout
 from lake_pipeline.kernel.observed import Node
 from lake_pipeline.schemas import ListOf, Path, StructOf, Type
@@ -91,6 +92,8 @@ def narrow(seen: Node, layout: Layout, path: Path = ()) -> Node:
             kept.short = here in layout.labels
             if here in layout.parents:
                 kept.examples.pop("any", None)  # it would take the objects that have columns of their own
+            if here in layout.instants:
+                kept.examples = {"instant": ""}
         elif here in layout.parents:
             kept = narrow(child, layout, here)
             kept.examples = {"object": ""}
@@ -164,6 +167,8 @@ def _value(node: Node, numbers: bool) -> str:
         options.append(_LABEL if node.short else _STRING)
     elif "timestamp" in kinds:
         options.append(_TIMESTAMP)
+    if "instant" in kinds:
+        options += [PATTERN, _TIMESTAMP]
     if "array" in kinds:
         items = rf"(?:,?{_S}{_value(node.element, numbers)}{_S})*" if node.element else ""
         options.append(rf"\[{_S}{items}\]")

@@ -142,6 +142,7 @@ class FileRow:
     rows_written: int | None
     rows_rescued: int | None
     rows_quarantined: int | None
+    rows_dropped: int | None
     archived_key: str | None
 
 
@@ -186,6 +187,7 @@ class FileOutcome:
     rows_written: int = 0
     rows_rescued: int = 0
     rows_quarantined: int = 0
+    rows_dropped: int = 0
     error_class: str | None = None
     error_message: str | None = None
 
