@@ -4,76 +4,20 @@ from __future__ import annotations
 
 import re
 from datetime import timedelta
-from fractions import Fraction
-from typing import Annotated, Literal
+from typing import Literal
 from zoneinfo import available_timezones
 
-from pydantic import BeforeValidator, Field, PositiveInt, field_validator, model_validator
+from pydantic import Field, PositiveInt, field_validator, model_validator
 
+from lake_pipeline.checks import Checks
 from lake_pipeline.cron import check_cron
 from lake_pipeline.landing import GroupTemplate
+from lake_pipeline.notation import NAME, Duration, Prefix, Size
 from lake_pipeline.strict import Strict as _Strict
 from lake_pipeline.transforms import Transform
 
-NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
-_BYTES = {
-    "": 1,
-    "b": 1,
-    "kib": 2**10,
-    "mib": 2**20,
-    "gib": 2**30,
-    "tib": 2**40,
-    "kb": 10**3,
-    "mb": 10**6,
-    "gb": 10**9,
-    "tb": 10**12,
-}
 # What Dagster takes for an owner; it would refuse another only when the UI starts.
 _OWNER = re.compile(r"[A-Za-z0-9._%+-]+@[A-Za-z0-9.-]+\.[A-Za-z]{2,7}|team:.+")
-_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
-
-
-def parse_bytes(value: object) -> object:
-    """`4GiB`, `500 MB` or a plain number of bytes, as an int; anything else is left for pydantic to refuse."""
-    if isinstance(value, str):
-        match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*", value)
-        if not match or match[2].lower() not in _BYTES:
-            raise ValueError(f"{value!r} is not a size; write a number and B, KiB, MiB, GiB, TiB, KB, MB, GB or TB")
-        return int(Fraction(match[1]) * _BYTES[match[2].lower()])  # a float would round large sizes
-    return value
-
-
-def parse_duration(value: object) -> object:
-    """`15m`, `6h`, `30s`, `2d` or a number of seconds, as a timedelta; anything else is left for pydantic to refuse."""
-    if isinstance(value, str):
-        match = re.fullmatch(r"\s*(\d{1,9})\s*([smhd])\s*", value)
-        if not match:
-            raise ValueError(f"{value!r} is not a duration; write a number and s, m, h or d, such as 15m")
-        return timedelta(seconds=int(match[1]) * _SECONDS[match[2]])
-    if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e12:
-        return timedelta(seconds=value)
-    return value
-
-
-def _prefix(value: object) -> object:
-    """A key prefix: relative, without `..`, ending in one slash."""
-    if not isinstance(value, str):
-        return value
-    if (
-        value.startswith("/")
-        or not value.strip("/")
-        or any(part in ("", ".", "..") for part in value.strip("/").split("/"))
-    ):
-        raise ValueError(f"{value!r} is not a prefix below the store's root, such as raw-json-data/")
-    return value.strip("/") + "/"
-
-
-# What an editor is told to accept is the text that people write, not only what it becomes.
-Size = Annotated[PositiveInt, BeforeValidator(parse_bytes, json_schema_input_type=int | str)]
-Duration = Annotated[
-    timedelta, Field(ge=timedelta(0)), BeforeValidator(parse_duration, json_schema_input_type=float | str)
-]
-Prefix = Annotated[str, BeforeValidator(_prefix)]
 
 
 class Source(_Strict):
@@ -222,54 +166,6 @@ def partition_keys(partition_by: list[str]) -> list[tuple[str, str | None, str]]
     """(Hive key, date part or None, column) of each item: `year(date)` is ("year", "year", "date")."""
     matches = [_EXPRESSION.fullmatch(item) for item in partition_by]
     return [(m[1] or m[2], m[1], m[2]) for m in matches if m]
-
-
-class RowCount(_Strict):
-    """Bounds on the rows of a manifest."""
-
-    min: int = Field(1, ge=0, description="rows that a manifest must have at least")
-    max: int | None = Field(None, ge=0, description="rows that a manifest may have at most")
-
-
-class Range(_Strict):
-    """Bounds on a column's values, both included."""
-
-    min: float | str | None = Field(None, description="the least value")
-    max: float | str | None = Field(None, description="the greatest value")
-
-
-class Checks(_Strict):
-    """What must hold of the rows of every manifest; NULL offends only against `required`."""
-
-    required: list[str] = Field(default_factory=list, description="columns that may not be NULL")
-    unique: list[str] = Field(default_factory=list, description="columns that together tell rows apart")
-    row_count: RowCount | None = Field(None, description="see `checks.row_count` below")
-    ranges: dict[str, Range] = Field(default_factory=dict, description="column to {min, max}")
-    patterns: dict[str, str] = Field(
-        default_factory=dict, description="text column to a regular expression (RE2) that it must match somewhere"
-    )
-    sql: dict[str, str] = Field(
-        default_factory=dict, description="name to a DuckDB expression that must be true of every row"
-    )
-    blocking: list[str] = Field(
-        default_factory=list, description="checks of these that publish nothing where they fail: required, unique, …"
-    )
-
-    @property
-    def names(self) -> list[str]:
-        """The declared checks, in the order they are evaluated."""
-        lists = {name: getattr(self, name) for name in ("required", "unique", "row_count", "ranges", "patterns")}
-        return [*(name for name, declared in lists.items() if declared), *self.sql]
-
-    @model_validator(mode="after")
-    def _names_are_checks(self) -> Checks:
-        for name in self.sql:
-            if not NAME.fullmatch(name) or name in ("required", "unique", "row_count", "ranges", "patterns"):
-                raise ValueError(f"sql check {name!r}: take a name of lower-case letters, digits and underscores")
-        for name in self.blocking:
-            if name not in self.names:
-                raise ValueError(f"blocking names {name!r}, which is no check of this dataset")
-        return self
 
 
 class Archive(_Strict):

@@ -14,15 +14,17 @@ from itertools import chain
 from pathlib import Path
 
 from lake_pipeline.dataset import Batch, Dataset
+from lake_pipeline.differences import Difference, differences
 from lake_pipeline.discovery.listing import is_raw_file, listed
 from lake_pipeline.errors import SchemaConflict, StoreError
+from lake_pipeline.evolution import Change, evolve
 from lake_pipeline.kernel.convert import lens_of
 from lake_pipeline.kernel.layout import reserved_names
 from lake_pipeline.kernel.survey import RawFile, Survey
 from lake_pipeline.lake import Lake
 from lake_pipeline.ledger.models import WaitingFile
 from lake_pipeline.planning import fills
-from lake_pipeline.schemas import Change, Difference, Schema, differences, evolve
+from lake_pipeline.schemas import Schema
 from lake_pipeline.store import batched
 
 

@@ -9,8 +9,8 @@ from urllib.parse import urlsplit
 from pydantic import Field, PositiveInt, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from lake_pipeline.dataset import parse_bytes
 from lake_pipeline.errors import SettingsError
+from lake_pipeline.notation import parse_bytes
 
 BUNDLED_DATASETS = Path(__file__).parent / "datasets"
 

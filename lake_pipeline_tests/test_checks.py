@@ -9,7 +9,7 @@ import dagster as dg
 import pytest
 from pydantic import ValidationError
 
-from lake_pipeline.dataset import Checks
+from lake_pipeline.checks import Checks
 from lake_pipeline.defs.instance import open_instance
 from lake_pipeline_tests.lakes import EVENTS, event, lake_of, land, rows, run, states, stored
 

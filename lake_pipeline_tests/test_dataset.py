@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-from lake_pipeline.dataset import Dataset, Duration, Output, Prefix, Size, partition_keys
+from lake_pipeline.dataset import Dataset, Output, partition_keys
+from lake_pipeline.notation import Duration, Prefix, Size
 
 STRICT = ConfigDict(strict=True)  # as the declaration's models are
 SIZE: TypeAdapter[int] = TypeAdapter(Size, config=STRICT)

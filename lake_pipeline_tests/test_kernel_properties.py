@@ -18,12 +18,13 @@ from hypothesis import strategies as st
 
 from lake_pipeline.dataset import SchemaRules
 from lake_pipeline.errors import SchemaConflict
+from lake_pipeline.evolution import evolve
 from lake_pipeline.kernel import exact, shape
 from lake_pipeline.kernel.layout import Layout, reserved_names
 from lake_pipeline.kernel.observed import Lens, Node, observe
 from lake_pipeline.kernel.ordering import MAX_ORDERS, KeyOrder, note_order
 from lake_pipeline.kernel.repair import Repairer
-from lake_pipeline.schemas import Schema, evolve
+from lake_pipeline.schemas import Schema
 from lake_pipeline_tests.kernel_oracle import Converted, convert_files, dataset
 
 SOME = settings(deadline=None, max_examples=25, suppress_health_check=list(HealthCheck))

@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 
 from lake_pipeline.dataset import SchemaRules
 from lake_pipeline.errors import SchemaConflict
+from lake_pipeline.evolution import evolve
 from lake_pipeline.kernel.exact import parse
 from lake_pipeline.kernel.observed import Lens, Node, observe
-from lake_pipeline.schemas import RESERVED, Column, ListOf, Schema, StructOf, evolve, type_name
+from lake_pipeline.schemas import RESERVED, Column, ListOf, Schema, StructOf, type_name
 
 
 def seen(*records: Any, lens: Lens | None = None) -> Node:

@@ -16,6 +16,7 @@ import duckdb
 
 from lake_pipeline.dataset import Dataset, partition_keys
 from lake_pipeline.errors import ConservationError, ObjectChanged, ObjectMissing, StoreError
+from lake_pipeline.evolution import evolve
 from lake_pipeline.kernel import shape
 from lake_pipeline.kernel.layout import Layout, identifier, literal, reserved_names
 from lake_pipeline.kernel.observed import Lens
@@ -27,7 +28,7 @@ from lake_pipeline.kernel.rows import RowStream
 from lake_pipeline.kernel.survey import RawFile, Survey
 from lake_pipeline.kernel.transform import DROPPED
 from lake_pipeline.manifests import Manifest, ManifestFile
-from lake_pipeline.schemas import Schema, evolve
+from lake_pipeline.schemas import Schema
 from lake_pipeline.store import Store
 
 _log = logging.getLogger(__name__)

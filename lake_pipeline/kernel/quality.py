@@ -10,7 +10,8 @@ import duckdb
 import pyarrow as pa
 import pyarrow.dataset as pds
 
-from lake_pipeline.dataset import Checks, Output, partition_keys
+from lake_pipeline.checks import Checks
+from lake_pipeline.dataset import Output, partition_keys
 from lake_pipeline.errors import CheckInvalid
 from lake_pipeline.kernel.layout import identifier, literal
 from lake_pipeline.kernel.results import CheckOutcome, StagedFile

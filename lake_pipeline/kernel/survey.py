@@ -14,12 +14,12 @@ import numpy as np
 import numpy.typing as npt
 
 from lake_pipeline.dataset import Source
+from lake_pipeline.evolution import too_wide
 from lake_pipeline.kernel import exact, shape
 from lake_pipeline.kernel.matching import Mask, ahead, matched, text_of
 from lake_pipeline.kernel.observed import Lens, Node, observe
 from lake_pipeline.kernel.records import Block, read_blocks
 from lake_pipeline.kernel.source import Unreadable
-from lake_pipeline.schemas import too_wide
 
 _FIRST_LOOK = 64
 # Objects on the way to a column are paths too; a survey of many more paths than columns need not go on.
