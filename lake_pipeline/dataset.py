@@ -12,7 +12,7 @@ from pydantic import Field, PositiveInt, field_validator, model_validator
 from lake_pipeline.checks import Checks
 from lake_pipeline.cron import check_cron
 from lake_pipeline.landing import GroupTemplate
-from lake_pipeline.notation import NAME, Duration, Prefix, Size
+from lake_pipeline.notation import Duration, Name, Prefix, Size
 from lake_pipeline.strict import Strict as _Strict
 from lake_pipeline.transforms import Transform
 
@@ -190,22 +190,15 @@ class Retention(_Strict):
 class Extract(_Strict):
     """Named SQL over the table, kept as Parquet of its own."""
 
-    name: str = Field(description="lower-case letters, digits and underscores; the table is `<dataset>_<name>`")
+    name: Name = Field(description="lower-case letters, digits and underscores; the table is `<dataset>_<name>`")
     sql: str = Field(description="one DuckDB SELECT over the table by its name; it can read nothing else")
     description: str = Field("", description="what a person sees of it in the Dagster UI")
-
-    @field_validator("name")
-    @classmethod
-    def _name(cls, value: str) -> str:
-        if not NAME.fullmatch(value):
-            raise ValueError("a name is lower-case letters, digits and underscores, and starts with a letter")
-        return value
 
 
 class Dataset(_Strict):
     """One declaration: where raw files land, how they are read, cleaned, laid out and checked."""
 
-    name: str = Field(description="lower-case letters, digits and underscores; the table's name")
+    name: Name = Field(description="lower-case letters, digits and underscores; the table's name")
     description: str = Field("", description="what a person sees of it in the Dagster UI")
     owners: list[str] = Field(default_factory=list, description="e-mail addresses or team:name")
     source: Source
@@ -220,13 +213,6 @@ class Dataset(_Strict):
     archive: Archive = Field(default_factory=Archive)
     retention: Retention = Field(default_factory=Retention)
     extracts: list[Extract] = Field(default_factory=list, description="see `extracts` below")
-
-    @field_validator("name")
-    @classmethod
-    def _name(cls, value: str) -> str:
-        if not NAME.fullmatch(value):
-            raise ValueError("a name is lower-case letters, digits and underscores, and starts with a letter")
-        return value
 
     def output_prefix(self, landing_group: str) -> str:
         """Where the files of this landing group's manifests are published."""

@@ -135,10 +135,9 @@ def evolve(
             raise SchemaConflict(str(difference))
     evolution = _Evolution(rules, reserved | set(transform.added), list(schema.columns), utc)
     if not schema.version or rules.evolves:
-        leaves = list(_new_leaves(seen, known, parents, rules, utc))
         # Where names collide, the key that was seen first has the plain one; columns come in the source's order.
         evolution.choose_names(path for path, _ in _new_leaves(seen, known, parents, rules, utc, by_sight=True))
-        for path, node in leaves:
+        for path, node in _new_leaves(seen, known, parents, rules, utc):
             hint = rules.hints.get(".".join(path))
             type_ = hint or infer(node, levels=rules.flatten.depth)
             if type_ is not None:

@@ -20,7 +20,7 @@ from filelock import FileLock
 from lake_pipeline.catalog.duckdb import show_extract, view_sql
 from lake_pipeline.dataset import Dataset, Extract
 from lake_pipeline.errors import ExtractFailed, ObjectMissing
-from lake_pipeline.kernel.layout import literal
+from lake_pipeline.kernel.quoting import literal
 from lake_pipeline.lake import Lake
 from lake_pipeline.ledger.models import OutputFile
 

@@ -7,7 +7,7 @@ from datetime import timedelta
 from fractions import Fraction
 from typing import Annotated
 
-from pydantic import BeforeValidator, Field, PositiveInt
+from pydantic import AfterValidator, BeforeValidator, Field, PositiveInt
 
 NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
 _BYTES = {
@@ -47,6 +47,12 @@ def parse_duration(value: object) -> object:
     return value
 
 
+def _name(value: str) -> str:
+    if not NAME.fullmatch(value):
+        raise ValueError("a name is lower-case letters, digits and underscores, and starts with a letter")
+    return value
+
+
 def _prefix(value: object) -> object:
     """A key prefix: relative, without `..`, ending in one slash."""
     if not isinstance(value, str):
@@ -66,3 +72,4 @@ Duration = Annotated[
     timedelta, Field(ge=timedelta(0)), BeforeValidator(parse_duration, json_schema_input_type=float | str)
 ]
 Prefix = Annotated[str, BeforeValidator(_prefix)]
+Name = Annotated[str, AfterValidator(_name)]

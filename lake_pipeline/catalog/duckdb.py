@@ -18,7 +18,7 @@ from filelock import FileLock
 
 from lake_pipeline.dataset import Dataset, partition_keys
 from lake_pipeline.errors import QueryError
-from lake_pipeline.kernel.layout import identifier, literal
+from lake_pipeline.kernel.quoting import identifier, literal
 from lake_pipeline.kernel.transform import ranking
 from lake_pipeline.lake import Lake
 from lake_pipeline.schemas import Schema

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import Annotated
 
@@ -61,14 +62,15 @@ def _read_keys(source: str) -> list[str]:
 
 def _print_summary(lake: Lake, chosen: list[Dataset], display: RunDisplay) -> None:
     counts = lake.ledger.status()
+    totals = {dataset.name: _commit_totals(lake, dataset) for dataset in chosen}
     rows = [
         [
             dataset.name,
             display.manifests[dataset.name],
             *(counts.get(dataset.name, {}).get(state, 0) for state in FILE_STATUSES),
             sum(output.rows for output in lake.ledger.committed_outputs(dataset.name)),
-            _total(lake, dataset, "rows_rescued"),
-            _total(lake, dataset, "rows_quarantined"),
+            totals[dataset.name]["rows_rescued"],
+            totals[dataset.name]["rows_quarantined"],
             round(display.seconds[dataset.name], 1),
         ]
         for dataset in chosen
@@ -76,17 +78,21 @@ def _print_summary(lake: Lake, chosen: list[Dataset], display: RunDisplay) -> No
     print_table(
         ["dataset", "manifests run", *FILE_STATUSES, "rows in table", "rescued", "quarantined", "seconds"], rows
     )
-    for dataset in chosen:
-        if _total(lake, dataset, "rows_rescued"):
+    for name, total in totals.items():
+        if total["rows_rescued"]:
             note(
-                f"{dataset.name}: values that did not fit their columns are in _rescued; `lake schema {dataset.name}`"
+                f"{name}: values that did not fit their columns are in _rescued; `lake schema {name}`"
                 " has the types, and schema.hints sets them before the first run"
             )
 
 
-def _total(lake: Lake, dataset: Dataset, metric: str) -> int:
-    """The sum of a metric over the commits that make up the table."""
-    return sum((manifest.metrics or {}).get(metric, 0) for manifest in lake.ledger.manifests(dataset.name))
+def _commit_totals(lake: Lake, dataset: Dataset) -> Counter[str]:
+    """Rows rescued and quarantined, over the commits that make up the table."""
+    totals: Counter[str] = Counter()
+    for manifest in lake.ledger.manifests(dataset.name):
+        for metric in ("rows_rescued", "rows_quarantined"):
+            totals[metric] += (manifest.metrics or {}).get(metric, 0)
+    return totals
 
 
 def _refuse_failed_keys(lake: Lake, dataset: Dataset, keys: list[str]) -> None:

@@ -18,9 +18,10 @@ from lake_pipeline.dataset import Dataset, partition_keys
 from lake_pipeline.errors import ConservationError, ObjectChanged, ObjectMissing, StoreError
 from lake_pipeline.evolution import evolve
 from lake_pipeline.kernel import shape
-from lake_pipeline.kernel.layout import Layout, identifier, literal, reserved_names
+from lake_pipeline.kernel.layout import Layout, reserved_names
 from lake_pipeline.kernel.observed import Lens
 from lake_pipeline.kernel.quality import evaluate
+from lake_pipeline.kernel.quoting import identifier, literal
 from lake_pipeline.kernel.references import load_references
 from lake_pipeline.kernel.repair import Repairer
 from lake_pipeline.kernel.results import FileResult, Results, StagedFile

@@ -9,8 +9,7 @@ from typing import Any
 from lake_pipeline.dataset import Output, partition_keys
 from lake_pipeline.errors import SchemaConflict
 from lake_pipeline.kernel.instants import instant_sql
-from lake_pipeline.kernel.quoting import identifier as identifier
-from lake_pipeline.kernel.quoting import literal as literal
+from lake_pipeline.kernel.quoting import identifier, literal
 from lake_pipeline.kernel.references import References
 from lake_pipeline.kernel.transform import DROPPED, POSITION, Rules
 from lake_pipeline.schemas import RESERVED, Column, ListOf, Path, Schema, StructOf, Type, type_name

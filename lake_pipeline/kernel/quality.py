@@ -13,7 +13,7 @@ import pyarrow.dataset as pds
 from lake_pipeline.checks import Checks
 from lake_pipeline.dataset import Output, partition_keys
 from lake_pipeline.errors import CheckInvalid
-from lake_pipeline.kernel.layout import identifier, literal
+from lake_pipeline.kernel.quoting import identifier, literal
 from lake_pipeline.kernel.results import CheckOutcome, StagedFile
 from lake_pipeline.schemas import Schema
 
