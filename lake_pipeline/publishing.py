@@ -9,8 +9,8 @@ from dataclasses import asdict
 from lake_pipeline.dataset import Dataset
 from lake_pipeline.engines.task import DATA, Task
 from lake_pipeline.errors import CheckFailed, ConservationError, ObjectMissing, ReplayIncomplete
-from lake_pipeline.kernel.convert import RECORDS
 from lake_pipeline.kernel.results import FileResult, Results
+from lake_pipeline.kernel.writing import RECORDS
 from lake_pipeline.ledger.ledger import Ledger
 from lake_pipeline.ledger.models import ArchivableFile, FileOutcome, OutputFile, SchemaChange
 from lake_pipeline.store import Store

@@ -112,6 +112,13 @@ class Store:
         except Exception as error:
             raise self._translate(error, key) from error
 
+    def get_range(self, key: str, start: int, end: int) -> bytes:
+        """The object's bytes from `start` up to `end`, which lies within it."""
+        try:
+            return bytes(obstore.get_range(self._store, key, start=start, end=end))
+        except Exception as error:
+            raise self._translate(error, key) from error
+
     def lines(self, key: str) -> Iterator[bytes]:
         """The object's lines as they are downloaded, one in memory at a time, without their ends."""
         rest: list[bytes] = []

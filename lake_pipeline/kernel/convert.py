@@ -1,40 +1,35 @@
-"""The conversion of one manifest: a plain function of (manifest, schema, dataset)."""
+"""The conversion of one manifest: a plain function of (manifest, schema, dataset).
+
+Its pieces (fetching.py, survey.py, writing.py, accounts.py) work on any part of a manifest; here they get all of it.
+"""
 
 from __future__ import annotations
 
 import logging
-import os
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import duckdb
-
-from lake_pipeline.dataset import Dataset, partition_keys
-from lake_pipeline.errors import ConservationError, ObjectChanged, ObjectMissing, StoreError
+from lake_pipeline.dataset import Dataset
 from lake_pipeline.evolution import evolve
-from lake_pipeline.kernel import shape
+from lake_pipeline.kernel.accounts import failed_files, file_results
+from lake_pipeline.kernel.fetching import check_unchanged, fetch
 from lake_pipeline.kernel.layout import Layout, reserved_names
-from lake_pipeline.kernel.observed import Lens
 from lake_pipeline.kernel.quality import evaluate
-from lake_pipeline.kernel.quoting import identifier, literal
 from lake_pipeline.kernel.references import load_references
-from lake_pipeline.kernel.repair import Repairer
-from lake_pipeline.kernel.results import FileResult, Results, StagedFile
-from lake_pipeline.kernel.rows import RowStream
-from lake_pipeline.kernel.survey import RawFile, Survey
-from lake_pipeline.kernel.transform import DROPPED
-from lake_pipeline.manifests import Manifest, ManifestFile
+from lake_pipeline.kernel.results import Results
+from lake_pipeline.kernel.survey import Survey
+from lake_pipeline.kernel.writing import DATA, RECORDS, Means, Shapes, Writer
+from lake_pipeline.manifests import Manifest
 from lake_pipeline.schemas import Schema
 from lake_pipeline.store import Store
 
+__all__ = ["RECORDS", "Clock", "Job", "convert"]
+
 _log = logging.getLogger(__name__)
-RECORDS = "records.ndjson"
-_Dropped = dict[str, dict[str, int]]  # rows by source key and rule
 
 
 @dataclass(frozen=True)
@@ -54,6 +49,24 @@ class Job:
     threads: int
     memory: str
 
+    @property
+    def name(self) -> str:
+        """How the names of its Parquet files begin."""
+        return f"{self.manifest.manifest_id}-a{self.attempt}"
+
+
+class Clock:
+    """Wall-clock seconds by step."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def step(self, name: str) -> Iterator[None]:
+        start = time.monotonic()
+        yield
+        self.seconds[name] = round(time.monotonic() - start, 3)
+
 
 def convert(job: Job, store: Store, on_progress: Callable[[str], None] = _log.info) -> Results:
     """Read every raw file of the manifest and stage its rows as Parquet.
@@ -65,211 +78,44 @@ def convert(job: Job, store: Store, on_progress: Callable[[str], None] = _log.in
         ConservationError: a row is missing or doubled; nothing may be published.
         ObjectChanged: a raw file changed while it was read.
     """
-    clock = _Clock()
-    transform = job.dataset.transform
-    references = load_references(transform, store)
-    data = job.staging / "data"
-    data.mkdir(parents=True, exist_ok=True)
+    clock, dataset = Clock(), job.dataset
+    means = Means(job.scratch, job.threads, job.memory)
+    references = load_references(dataset.transform, store)
     job.scratch.mkdir(parents=True, exist_ok=True)
     with ThreadPoolExecutor(max(job.threads, 1)) as pool:
         with clock.step("fetch"):
-            raw, failed = _fetch(job, store)
+            raw, failed = fetch(job.manifest.files, store, job.scratch)
         on_progress(f"{len(raw):,} files at hand, {len(failed)} missing or changed")
         with clock.step("survey"):
-            rules = job.dataset.schema_
-            fixed = job.schema.version > 0 and not rules.evolves
-            survey = Survey(lens_of(job.dataset, job.schema), job.dataset.source, rules.max_columns, fixed)
+            survey = Survey.of(dataset, job.schema)
             survey.look(raw, pool, job.threads)
-        failed += [_gone(file, survey.vanished[file.id]) for file in raw if file.id in survey.vanished]
-        raw = [file for file in raw if file.id not in survey.vanished]
-        readable = [file for file in raw if file.id not in survey.unreadable]
-        on_progress(f"{sum(survey.rows.values()):,} records seen, {len(survey.unreadable)} files unreadable")
-        reserved = reserved_names(job.dataset.output)
-        schema, changes = evolve(job.schema, survey.root, job.dataset.schema_, reserved, transform)
-        layout = Layout.of(schema, job.dataset.output, transform, references)
+            found = survey.found
+            found.settle()
+        failed += failed_files(job.manifest.files, found)
+        readable = [file for file in raw if file.id in found.rows]
+        on_progress(f"{sum(found.rows.values()):,} records seen, {len(found.unreadable)} files unreadable")
+        schema, changes = evolve(
+            job.schema, found.root, dataset.schema_, reserved_names(dataset.output), dataset.transform
+        )
+        layout = Layout.of(schema, dataset.output, dataset.transform, references)
+        writer = Writer(dataset, schema, references, Shapes.of(found.root, layout), job.name)
         with clock.step("write"):
-            stream, outputs, dropped = _write(job, layout, survey, readable, pool, data)
+            outputs, counts = writer.write(readable, survey.proof, job.staging, means, pool)
         on_progress(f"{sum(output.rows for output in outputs):,} rows staged in {len(outputs)} files")
     with clock.step("verify"):
-        written = _rows_by_file(outputs, data)
-        _check_unchanged(job.manifest.files, store, {file.id for file in readable})
-        files = [*failed, *_outcomes(raw, survey, stream, written, dropped)]
+        read = {file.id for file in readable}
+        check_unchanged((file for file in job.manifest.files if file.id in read), store)
+        files = [*failed, *file_results(job.manifest.files, found, counts)]
     with clock.step("checks"):
-        checks = evaluate(job.dataset.checks, job.dataset.output, schema, data, outputs)
+        checks = evaluate(dataset.checks, dataset.output, schema, job.staging / DATA, outputs)
     return Results(
         files=tuple(files),
         outputs=outputs,
         schema=schema,
         base_version=job.schema.version,
         changes=tuple(change.to_json() for change in changes),
-        quarantined_records=stream.has_quarantined,
-        bytes_read=sum(file.path.stat().st_size for file in raw),
+        quarantined_records=counts.quarantined.total() > 0,
+        bytes_read=sum(file.path.stat().st_size for file in raw if file.id in found.rows | found.unreadable),
         seconds=clock.seconds,
         checks=checks,
     )
-
-
-class _Clock:
-    def __init__(self) -> None:
-        self.seconds: dict[str, float] = {}
-
-    @contextmanager
-    def step(self, name: str) -> Iterator[None]:
-        start = time.monotonic()
-        yield
-        self.seconds[name] = round(time.monotonic() - start, 3)
-
-
-def _fetch(job: Job, store: Store) -> tuple[list[RawFile], list[FileResult]]:
-    """The manifest's files at hand, and the outcome of those that are gone or are another version by now."""
-
-    def fetch(file: ManifestFile) -> RawFile | FileResult:
-        try:
-            _check_version(file, store)
-            return RawFile(file.id, file.key, store.fetch(file.location, job.scratch))
-        except StoreError as error:
-            return FileResult(file.id, file.key, "FAILED", error_class=type(error).__name__, error_message=str(error))
-
-    with ThreadPoolExecutor(16) as pool:
-        outcomes = list(pool.map(fetch, job.manifest.files))
-    raw = [outcome for outcome in outcomes if isinstance(outcome, RawFile)]
-    return raw, [outcome for outcome in outcomes if isinstance(outcome, FileResult)]
-
-
-def _check_version(file: ManifestFile, store: Store) -> None:
-    now = store.head(file.location)
-    # A copy in the archive may have an ETag of its own, so only the original is held to it.
-    if now.size != file.size or (file.location == file.key and now.etag != file.etag):
-        raise ObjectChanged(f"{file.location} was {file.size:,} bytes with ETag {file.etag} when it was listed")
-
-
-def _check_unchanged(files: tuple[ManifestFile, ...], store: Store, ids: set[int]) -> None:
-    for file in files:
-        if file.id in ids:
-            with suppress(ObjectMissing):  # it was read whole before it went
-                _check_version(file, store)
-
-
-def lens_of(dataset: Dataset, schema: Schema) -> Lens:
-    """How a dataset's records are looked at where these columns are known."""
-    rules = dataset.schema_
-    hints = {tuple(path.split(".")): type_ for path, type_ in rules.hints.items()}
-    known = {column.path: column.type for column in schema.columns}
-    types = hints | known
-    folders = {name for name, part, _ in partition_keys(dataset.output.partition_by) if part is None}
-    labels = {(name,) for name in folders} | {column.path for column in schema.columns if column.name in folders}
-    labels |= {tuple(path.split(".")) for path, name in rules.flatten.rename.items() if name in folders}
-    parents = schema.parents()
-    return Lens(
-        opaque=frozenset(
-            path for path, type_ in types.items() if type_ == "json" or (type_ == "text" and path not in parents)
-        )
-        | {path for name in rules.flatten.keep_json if (path := tuple(name.split("."))) not in known},
-        timestamps=frozenset(path for path, type_ in types.items() if type_ == "timestamp"),
-        labels=frozenset(labels),
-        depth=rules.flatten.depth,
-        arrays=rules.flatten.arrays == "keep" and rules.mode != "strings",
-    )
-
-
-def _gone(file: RawFile, reason: str) -> FileResult:
-    return FileResult(file.id, file.key, "FAILED", error_class=ObjectMissing.__name__, error_message=reason)
-
-
-def _write(
-    job: Job, layout: Layout, survey: Survey, files: list[RawFile], pool: ThreadPoolExecutor, data: Path
-) -> tuple[RowStream, tuple[StagedFile, ...], _Dropped]:
-    # Without columns DuckDB parses nothing, so it is no judge of what is JSON.
-    plain = shape.narrow(survey.root, layout)
-    pattern = shape.pattern(plain) if layout.columns else None
-    texts_only = all(column.type == "text" for column in layout.columns.values())
-    quoted = shape.pattern(plain, numbers=True) if layout.columns and texts_only else None
-    plain_blocks = survey.plain if pattern == survey.pattern else frozenset[tuple[int, int]]()
-    repairer = Repairer(layout)
-    for careful in (False, True):
-        quarantine = job.staging / RECORDS
-        stream = RowStream(job.dataset.source, pattern, quoted, plain_blocks, repairer, quarantine, careful)
-        try:
-            return stream, *_copy(job, layout, stream, files, pool, data)
-        except duckdb.InvalidInputException:
-            if careful:
-                raise
-            _log.info("a record has the shape of its neighbours and is not JSON; checking each one")
-            for leftover in sorted(data.rglob("*.parquet")):
-                leftover.unlink()
-    raise AssertionError("unreachable")
-
-
-def _copy(
-    job: Job, layout: Layout, stream: RowStream, files: list[RawFile], pool: ThreadPoolExecutor, data: Path
-) -> tuple[tuple[StagedFile, ...], _Dropped]:
-    if not files:
-        return (), {}
-    name = f"{job.manifest.manifest_id}-a{job.attempt}"
-    with duckdb.connect() as connection:
-        _configure(connection, job)
-        records = stream.reader(files, pool, job.threads)  # noqa: F841 - DuckDB reads it by name
-        rows, dropped = layout.select("records"), _Dropped()
-        if job.dataset.transform.drops:
-            # Held once, for what is dropped must be counted, and the records can be read only once.
-            connection.execute(f"CREATE TEMP TABLE cleaned AS {rows}")
-            rows, dropped = layout.kept("cleaned"), _dropped(connection)
-        written = connection.execute(layout.copy(rows, str(data), name)).fetchall()
-    staged = (StagedFile(os.path.relpath(path, data), rows, size) for path, rows, size, *_ in written)
-    return tuple(sorted((output for output in staged if output.rows), key=lambda output: output.path)), dropped
-
-
-def _dropped(connection: duckdb.DuckDBPyConnection) -> _Dropped:
-    rule = identifier(DROPPED)
-    query = f"SELECT _source_file, {rule}, count(*) FROM cleaned WHERE {rule} IS NOT NULL GROUP BY ALL ORDER BY ALL"
-    dropped = _Dropped()
-    for key, name, rows in connection.execute(query).fetchall():
-        dropped.setdefault(key, {})[name] = rows
-    return dropped
-
-
-def _configure(connection: duckdb.DuckDBPyConnection, job: Job) -> None:
-    connection.execute(f"SET threads = {job.threads}")
-    connection.execute(f"SET memory_limit = {literal(job.memory)}")
-    connection.execute(f"SET temp_directory = {literal(str(job.scratch / 'spill'))}")
-    connection.execute("SET preserve_insertion_order = false")
-    connection.execute("SET TimeZone = 'UTC'")
-    connection.execute("SET autoinstall_known_extensions = false")
-
-
-def _rows_by_file(outputs: tuple[StagedFile, ...], data: Path) -> Counter[str]:
-    """Rows by source key, counted in the staged files themselves."""
-    if not outputs:
-        return Counter()
-    paths = ", ".join(literal(str(data / output.path)) for output in outputs)
-    query = f"SELECT _source_file, count(*) FROM read_parquet([{paths}], hive_partitioning = false) GROUP BY 1"
-    with duckdb.connect() as connection:
-        return Counter(dict(connection.execute(query).fetchall()))
-
-
-def _outcomes(
-    raw: list[RawFile], survey: Survey, stream: RowStream, written: Counter[str], dropped: _Dropped
-) -> Iterator[FileResult]:
-    for file in raw:
-        if file.id in survey.unreadable:
-            yield FileResult(
-                file.id, file.key, "QUARANTINED", error_class="Unreadable", error_message=survey.unreadable[file.id]
-            )
-            continue
-        result = FileResult(
-            file.id,
-            file.key,
-            "SUCCEEDED",
-            rows_read=stream.rows_read[file.id],
-            rows_written=written[file.key],
-            rows_rescued=stream.rows_rescued[file.id],
-            rows_quarantined=stream.rows_quarantined[file.id],
-            dropped=dropped.get(file.key, {}),
-        )
-        accounted = result.rows_written + result.rows_quarantined + result.rows_dropped
-        if not result.rows_read == survey.rows[file.id] == accounted:
-            raise ConservationError(
-                f"{file.key}: {survey.rows[file.id]:,} records seen, {result.rows_read:,} read, {result.rows_written:,}"
-                f" in the staged files, {result.rows_quarantined:,} quarantined, {result.rows_dropped:,} dropped"
-            )
-        yield result
