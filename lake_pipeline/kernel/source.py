@@ -80,6 +80,11 @@ def text_chunks(file: RawFile) -> Iterator[bytes]:
         raise Unreadable(f"not {encoding.upper()}, as its byte order mark says: {error}") from None
 
 
+def count_lines(file: RawFile) -> int:
+    """How many line ends there are."""
+    return sum(chunk.count(b"\n") for chunk in text_chunks(file))
+
+
 def compression_of(key: str) -> str | None:
     """How a file of that name is compressed."""
     return _SUFFIXES.get(Path(key).suffix.lower())

@@ -102,6 +102,24 @@ class Survey:
         """What is known of the blocks, so that the second pass need not match them again."""
         return Proof(self.pattern, frozenset(self.plain))
 
+    def add(self, later: Observation) -> None:
+        """Add what another survey found in a later part of the manifest.
+
+        Raises:
+            SchemaConflict: more paths than any schema of this dataset may have.
+        """
+        self.found.add(later)
+        self._refuse_width()
+
+    def _refuse_width(self) -> None:
+        if not self.fixed and self.is_full:
+            raise too_wide(self.found.root, self.max_columns)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether there are far more paths than there may be columns."""
+        return self.found.root.size() > _PATHS_PER_COLUMN * self.max_columns
+
     def look(self, files: list[RawFile], pool: Executor, depth: int) -> None:
         """Read every file once; again from the start where one proved unreadable after it had shown something new.
 
@@ -148,7 +166,7 @@ class Survey:
             batch, unknown = unknown[:size], unknown[size:]
             size *= 2
             new = False
-            full = self.fixed and root.size() > _PATHS_PER_COLUMN * self.max_columns
+            full = self.fixed and self.is_full
             for index in batch:
                 try:
                     record = exact.parse(text_of(block, int(index)))
@@ -157,8 +175,7 @@ class Survey:
                     reasons.append(str(error))
             if new:
                 self.lessons += 1
-                if not self.fixed and root.size() > _PATHS_PER_COLUMN * self.max_columns:
-                    raise too_wide(root, self.max_columns)
+                self._refuse_width()
                 self.pattern = shape.pattern(root)
                 self.plain.clear()
                 if len(unknown):

@@ -19,7 +19,7 @@ from lake_pipeline.kernel.observed import Node
 from lake_pipeline.kernel.quoting import identifier, literal
 from lake_pipeline.kernel.references import References
 from lake_pipeline.kernel.repair import Repairer
-from lake_pipeline.kernel.results import StagedFile
+from lake_pipeline.kernel.results import DATA, RECORDS, StagedFile
 from lake_pipeline.kernel.rows import RowStream
 from lake_pipeline.kernel.source import RawFile
 from lake_pipeline.kernel.survey import Proof
@@ -27,9 +27,6 @@ from lake_pipeline.kernel.transform import DROPPED
 from lake_pipeline.schemas import Schema
 
 _log = logging.getLogger(__name__)
-# Where a conversion puts its rows and the records that it set aside, below its staging folder.
-DATA = "data"
-RECORDS = "records.ndjson"
 
 
 @dataclass(frozen=True)
