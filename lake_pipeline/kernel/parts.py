@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
@@ -53,7 +54,7 @@ def find_cuts(file: ManifestFile, source: Source, store: Store, size: int) -> li
     if file.size <= size or compression_of(file.key):
         return []
     try:
-        head = store.get_range(file.location, 0, min(CHUNK_BYTES, file.size))
+        head = store.get_range(file.location, 0, min(CHUNK_BYTES, file.size)).removeprefix(codecs.BOM_UTF8)
         if encoding_of(head) or head.isspace() or not is_lines(head, source):
             return []
         cuts: list[int] = []
