@@ -87,6 +87,12 @@ class Flatten(_Strict):
         3, description="levels of nested objects that become columns; deeper ones stay JSON text"
     )
     arrays: Literal["keep", "json"] = Field("keep", description="keep: a list column; json: a column of JSON text")
+    explode: str | None = Field(
+        None,
+        min_length=1,
+        description="dotted source path to the one array that becomes a row for each of its elements, whose keys"
+        " become columns; the record's other values are repeated in each",
+    )
     rename: dict[str, str] = Field(default_factory=dict, description="dotted source path to column name")
     keep_json: list[str] = Field(
         default_factory=list, description="dotted source paths kept as one column of JSON text"
@@ -99,6 +105,19 @@ class Flatten(_Strict):
         if "" in names or len(set(names)) != len(names):
             raise ValueError("each new name must be a name of its own, and letter case does not tell columns apart")
         return value
+
+    @property
+    def explode_path(self) -> tuple[str, ...]:
+        """The keys on the way to the array that is exploded; none where no array is."""
+        return tuple(self.explode.split(".")) if self.explode else ()
+
+    @model_validator(mode="after")
+    def _an_exploded_array_is_looked_into(self) -> Flatten:
+        if kept := [path for path in self.keep_json if f"{self.explode}.".startswith(f"{path}.")]:
+            raise ValueError(f"explode: {self.explode} is in {kept[0]}, which keep_json keeps in one column")
+        if len(self.explode_path) > self.depth:
+            raise ValueError(f"explode: {self.explode} is deeper than depth, {self.depth}, so it is inside JSON text")
+        return self
 
 
 class SchemaRules(_Strict):

@@ -107,7 +107,8 @@ def _look(
     found.files += len(batch)
     found.bytes += sum(file.size for file in batch)
     settled = schema.version > 0 and not rules.evolves
-    survey = Survey(lens_of(dataset, schema), dataset.source, rules.max_columns, settled)
+    explode = rules.flatten.explode_path
+    survey = Survey(lens_of(dataset, schema), dataset.source, rules.max_columns, settled, explode)
     try:
         survey.look(raw, pool, threads)
         # What a settled schema would refuse or rescue is told as the columns that it could have become.

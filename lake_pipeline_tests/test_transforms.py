@@ -298,6 +298,18 @@ def test_folders_are_spelled_as_the_partition_says_with_rules_or_without(
     assert [output.path.split("/")[0] for output in results.outputs] == ["P=wien"]
 
 
+def test_a_text_of_white_space_alone_names_no_folder_once_it_is_trimmed(bench: Bench) -> None:
+    rules = {
+        "transform": {"standardise": {"city": "title"}},
+        "output": {"prefix": "curated/", "partition_by": ["city"]},
+    }
+    results, _ = bench.convert({"a.ndjson": [{"city": "Linz"}, {"city": "  "}]}, **rules)
+    assert sorted(Path(output.path).parent.as_posix() for output in results.outputs) == [
+        "city=Linz",
+        "city=__HIVE_DEFAULT_PARTITION__",
+    ]
+
+
 def test_a_folders_name_does_not_grow_too_long_in_the_other_case(bench: Bench) -> None:
     long = "ɐ" * 32  # each has two bytes, and three in upper case
     _, rows = bench.convert(

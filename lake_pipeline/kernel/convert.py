@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -11,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import unquote
 
 import duckdb
 
@@ -29,11 +31,15 @@ from lake_pipeline.kernel.rows import RowStream
 from lake_pipeline.kernel.survey import RawFile, Survey
 from lake_pipeline.kernel.transform import DROPPED
 from lake_pipeline.manifests import Manifest, ManifestFile
+from lake_pipeline.notation import bytes_of
 from lake_pipeline.schemas import Schema
 from lake_pipeline.store import Store
 
 _log = logging.getLogger(__name__)
 RECORDS = "records.ndjson"
+# DuckDB builds several row groups at once; a fourth of its memory for two threads' was too much, an eighth was not.
+_ROW_GROUPS_IN_MEMORY = 16
+_ESCAPED_UTF8 = re.compile("(?:%[89A-F][0-9A-F])+")
 _Dropped = dict[str, dict[str, int]]  # rows by source key and rule
 
 
@@ -78,7 +84,8 @@ def convert(job: Job, store: Store, on_progress: Callable[[str], None] = _log.in
         with clock.step("survey"):
             rules = job.dataset.schema_
             fixed = job.schema.version > 0 and not rules.evolves
-            survey = Survey(lens_of(job.dataset, job.schema), job.dataset.source, rules.max_columns, fixed)
+            lens = lens_of(job.dataset, job.schema)
+            survey = Survey(lens, job.dataset.source, rules.max_columns, fixed, rules.flatten.explode_path)
             survey.look(raw, pool, job.threads)
         failed += [_gone(file, survey.vanished[file.id]) for file in raw if file.id in survey.vanished]
         raw = [file for file in raw if file.id not in survey.vanished]
@@ -186,9 +193,10 @@ def _write(
     quoted = shape.pattern(plain, numbers=True) if layout.columns and texts_only else None
     plain_blocks = survey.plain if pattern == survey.pattern else frozenset[tuple[int, int]]()
     repairer = Repairer(layout)
+    explode = job.dataset.schema_.flatten.explode_path
     for careful in (False, True):
         quarantine = job.staging / RECORDS
-        stream = RowStream(job.dataset.source, pattern, quoted, plain_blocks, repairer, quarantine, careful)
+        stream = RowStream(job.dataset.source, explode, pattern, quoted, plain_blocks, repairer, quarantine, careful)
         try:
             return stream, *_copy(job, layout, stream, files, pool, data)
         except duckdb.InvalidInputException:
@@ -214,9 +222,23 @@ def _copy(
             # Held once, for what is dropped must be counted, and the records can be read only once.
             connection.execute(f"CREATE TEMP TABLE cleaned AS {rows}")
             rows, dropped = layout.kept("cleaned"), _dropped(connection)
-        written = connection.execute(layout.copy(rows, str(data), name)).fetchall()
-    staged = (StagedFile(os.path.relpath(path, data), rows, size) for path, rows, size, *_ in written)
+        row_group_bytes = bytes_of(job.memory) // _ROW_GROUPS_IN_MEMORY
+        written = connection.execute(layout.copy(rows, str(data), name, row_group_bytes)).fetchall()
+    staged = (StagedFile(_spelled_for_hive(path, data), rows, size) for path, rows, size, *_ in written)
     return tuple(sorted((output for output in staged if output.rows), key=lambda output: output.path)), dropped
+
+
+def _spelled_for_hive(path: str, data: Path) -> str:
+    """The file's path below `data`, its folders renamed to what Hive, Spark and Athena read.
+
+    They take each escaped byte for a character of its own, so only ASCII characters may be escaped.
+    """
+    name = os.path.relpath(path, data)
+    spelled = _ESCAPED_UTF8.sub(lambda match: unquote(match[0]), name)
+    if spelled != name:
+        (data / spelled).parent.mkdir(parents=True, exist_ok=True)
+        (data / name).rename(data / spelled)
+    return spelled
 
 
 def _dropped(connection: duckdb.DuckDBPyConnection) -> _Dropped:
@@ -261,15 +283,13 @@ def _outcomes(
             file.key,
             "SUCCEEDED",
             rows_read=stream.rows_read[file.id],
+            rows_exploded=stream.rows_exploded[file.id],
             rows_written=written[file.key],
             rows_rescued=stream.rows_rescued[file.id],
             rows_quarantined=stream.rows_quarantined[file.id],
             dropped=dropped.get(file.key, {}),
         )
-        accounted = result.rows_written + result.rows_quarantined + result.rows_dropped
-        if not result.rows_read == survey.rows[file.id] == accounted:
-            raise ConservationError(
-                f"{file.key}: {survey.rows[file.id]:,} records seen, {result.rows_read:,} read, {result.rows_written:,}"
-                f" in the staged files, {result.rows_quarantined:,} quarantined, {result.rows_dropped:,} dropped"
-            )
+        seen = survey.rows[file.id], survey.exploded[file.id]
+        if seen != (result.rows_read, result.rows_exploded) or not result.is_conserved:
+            raise ConservationError(f"{seen[0]:,} records and {seen[1]:,} more elements seen; {result.account}")
         yield result

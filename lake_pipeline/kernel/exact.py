@@ -182,8 +182,8 @@ def is_timestamp(value: str) -> bool:
 
 
 def is_label(value: str) -> bool:
-    """Whether the string is short enough to name a folder."""
-    return len(quote(value, safe="", errors="replace")) <= MAX_LABEL_BYTES
+    """Whether the string can name a folder: not too long, and not empty, or Spark could not read any of the table."""
+    return 0 < len(quote(value, safe="", errors="replace")) <= MAX_LABEL_BYTES
 
 
 def is_double(number: Number) -> bool:
