@@ -299,7 +299,7 @@ def test_folders_are_spelled_as_the_partition_says_with_rules_or_without(
 
 
 def test_a_text_of_white_space_alone_names_no_folder_once_it_is_trimmed(bench: Bench) -> None:
-    rules = {
+    rules: dict[str, Any] = {
         "transform": {"standardise": {"city": "title"}},
         "output": {"prefix": "curated/", "partition_by": ["city"]},
     }
