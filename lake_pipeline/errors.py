@@ -83,7 +83,7 @@ class ReplayIncomplete(LakeError):
 
 
 class ConservationError(LakeError):
-    """Rows read are not rows written plus rows quarantined plus rows dropped, so nothing was published."""
+    """Rows read and exploded are not rows written, quarantined and dropped, so nothing was published."""
 
 
 class EngineError(LakeError):

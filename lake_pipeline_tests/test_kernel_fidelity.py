@@ -296,6 +296,15 @@ def test_a_duplicate_key_quarantines_its_record(tmp_path: Path, record: str) -> 
     assert converted.quarantined[0]["raw"] == record
 
 
+def test_a_duplicate_key_in_an_object_that_has_no_column_is_rescued_with_both_values(tmp_path: Path) -> None:
+    record = '{"a":1,"new":{"b":1,"b":2},"also":3}'
+    converted = convert_lines(tmp_path, '{"a":1}', record)
+    assert converted.rescued() == [{"new": [("b", "1"), ("b", "2")], "also": "3"}]
+    assert converted.quarantined == []
+    known = convert_lines(tmp_path / "known", record, '{"a":1,"new":{"b":3}}')
+    assert [entry["raw"] for entry in known.quarantined] == [record]
+
+
 def test_a_duplicate_key_inside_json_text_is_kept(tmp_path: Path) -> None:
     record = '{"a":1,"p":{"x":1,"x":2}}'
     converted = convert_lines(tmp_path, record, record, schema={"flatten": {"keep_json": ["p"]}})

@@ -539,6 +539,25 @@ def test_a_strict_schema_takes_every_notation_of_a_utc_column(bench: Bench) -> N
     assert again.schema == results.schema
 
 
+@pytest.mark.parametrize("backwards", [False, True])
+def test_rules_apply_in_one_order_whatever_their_order_in_the_file(bench: Bench, backwards: bool) -> None:
+    rules: dict[str, Any] = {
+        "utc": ["at"],
+        "fill_nulls": {"city": "  linz ", "at": "2026-02-03T00:00:00Z"},
+        "standardise": {"city": "title"},
+        "drop_nulls": ["city", "at"],
+        "deduplicate": {"keys": ["city"], "keep": "latest", "by": "at"},
+    }
+    files: dict[str, list[Row | str]] = {
+        "a.ndjson": [{"id": 1, "city": "LINZ", "at": 1770109872}, {"id": 2, "at": "someday"}, {"id": 3, "city": "graz"}]
+    }
+    transform = dict(reversed(rules.items())) if backwards else rules
+    results, rows = bench.convert(files, transform=transform)
+    # The text filled in is put into its form before rows are compared, and no row lacks what was filled in.
+    assert sorted((row["id"], row["city"]) for row in rows) == [(1, "Linz"), (3, "Graz")]
+    assert results.dropped == {"deduplicate": 1}
+
+
 def test_a_dataset_without_transforms_keeps_the_query_it_had(bench: Bench) -> None:
     results, _ = bench.convert({"a": [{"id": 1}]})
     assert Layout.of(results.schema, Output(prefix="x/", partition_by=["id"])).select("records") == (
