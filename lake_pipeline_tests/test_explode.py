@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from lake_pipeline.errors import SchemaConflict
-from lake_pipeline.kernel import explode
+from lake_pipeline.kernel import exact, explode
 from lake_pipeline.schemas import ListOf
 from lake_pipeline_tests.kernel_oracle import Converted, convert_files, dataset
 from lake_pipeline_tests.lakes import EVENTS, event, lake_of, land, rows, run
@@ -108,7 +108,7 @@ def test_a_bad_record_is_quarantined_once_and_a_bad_element_leaves_its_neighbour
     )
     assert picked(converted, "id", "legs_n") == [(1, 1), (3, None)]
     assert [(entry["line"], entry["reason"].split(":")[0], entry["raw"]) for entry in converted.quarantined] == [
-        (1, "duplicate key 'n'", '{"id":1,"legs":{"n":2,"n":3}}'),
+        (1, "duplicate key 'n'", '{"id": 1, "legs": {"n": 2, "n": 3}}'),
         (2, "not JSON", '{"id": 2, "legs": [{"n": 4},]}'),
     ]
     assert counts(converted) == (3, 1, 2, 2)
@@ -136,7 +136,7 @@ RECORDS = st.lists(
 )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(RECORDS)
 def test_exploding_is_landing_a_record_for_each_element(records: list[dict[str, Any]]) -> None:
     def each(record: dict[str, Any]) -> Iterator[dict[str, Any]]:
@@ -152,6 +152,47 @@ def test_exploding_is_landing_a_record_for_each_element(records: list[dict[str, 
     assert one.types() == other.types()
     assert Counter(map(repr, one.rows)) == Counter(map(repr, other.rows))
     assert counts(one) == (len(records), len(single) - len(records), len(single), 0)
+
+
+def read(text: bytes) -> Any:
+    try:
+        return exact.dumps(exact.parse(text))
+    except exact.BadRecord:
+        return text
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.dictionaries(
+        st.sampled_from(["legs", "id", 'a"', "é\\"]), JSON | st.dictionaries(st.just("legs"), JSON), max_size=3
+    ),
+    st.sampled_from([None, 0, 2]),
+    st.booleans(),
+    st.lists(
+        st.tuples(st.integers(0, 80), st.sampled_from([b"", b",", b"}", b" ", b"\t", b"\xff", b'"legs":[1],'])),
+        max_size=2,
+    ),
+    st.sampled_from([("legs",), ("id", "legs")]),
+)
+def test_cutting_a_text_at_its_elements_is_parsing_it(
+    record: dict[str, Any],
+    indent: int | None,
+    ascii_only: bool,
+    changes: list[tuple[int, bytes]],
+    path: tuple[str, ...],
+) -> None:
+    text = json.dumps(record, indent=indent, ensure_ascii=ascii_only).encode()
+    for place, change in changes:
+        text = text[:place] + change + text[place + 1 :]
+    cut = [read(part) for part in explode.elements(text, path)]
+    assert cut == [read(part) for part in explode.slow_elements(text, path)]
+
+
+def test_records_of_every_day_are_cut_and_not_parsed() -> None:
+    text = '{"id": 1, "legs": [{"to": "Linz\\n", "n": 1.50}, null], "é": {"a": [1]}}'.encode()
+    first, second = explode.elements(text, ("legs",))
+    assert first == '{"id": 1, "legs": {"to": "Linz\\n", "n": 1.50}, "é": {"a": [1]}}'.encode()
+    assert second == '{"id": 1, "legs": null, "é": {"a": [1]}}'.encode()
 
 
 def test_a_column_of_whole_arrays_is_not_turned_into_exploded_rows(tmp_path: Path) -> None:
