@@ -47,6 +47,9 @@ class Source(_Strict):
         return GroupTemplate.parse(self.group)
 
 
+_DOCUMENT = re.compile(r"(?:[\w.=/-]|\{(?:dataset|group|sequence)\})+\.json", re.ASCII)
+
+
 class Batch(_Strict):
     """How large a manifest may grow and how long it waits for more files."""
 
@@ -58,6 +61,23 @@ class Batch(_Strict):
         timedelta(minutes=15), description="how long an incomplete manifest waits for more files"
     )
     max_retries: PositiveInt = Field(3, description="how often a failed file or manifest is tried again")
+    manifests: str = Field(
+        "{dataset}/{group}.{sequence}.json",
+        description="name of a manifest's document below manifests/; {group} and {sequence} are the parts of its id",
+    )
+
+    @field_validator("manifests")
+    @classmethod
+    def _each_manifest_has_a_document_of_its_own(cls, value: str) -> str:
+        once = value.count("{group}") == value.count("{sequence}") == 1
+        apart = re.search(r"(?:^|[^\d}]){sequence}[^\d{]", value)
+        segments = all(part and not part.startswith(".") for part in value.split("/"))
+        if not (_DOCUMENT.fullmatch(value) and once and apart and segments):
+            raise ValueError(
+                "it must be a name such as {group}/batch-{sequence}.json, with {group} and {sequence} once each, no"
+                " digit beside {sequence}, and of other placeholders {dataset} only"
+            )
+        return value
 
 
 class Schedule(_Strict):

@@ -62,6 +62,10 @@ class SchemaRaced(LedgerError):
     """Another manifest changed the schema first, so this one must convert again."""
 
 
+class ManifestInvalid(LakeError):
+    """A manifest's document is not what its name says."""
+
+
 class ReferenceInvalid(LakeError):
     """A reference for enrichment cannot be used."""
 
