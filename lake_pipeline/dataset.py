@@ -133,6 +133,8 @@ class Flatten(_Strict):
 
     @model_validator(mode="after")
     def _an_exploded_array_is_looked_into(self) -> Flatten:
+        if self.explode is None:
+            return self
         if kept := [path for path in self.keep_json if f"{self.explode}.".startswith(f"{path}.")]:
             raise ValueError(f"explode: {self.explode} is in {kept[0]}, which keep_json keeps in one column")
         if len(self.explode_path) > self.depth:
