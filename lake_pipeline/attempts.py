@@ -49,7 +49,7 @@ def run_attempt(lake: Lake, dataset: Dataset, manifest_id: str, engine: Callable
     attempt = ledger.begin_attempt(dataset.name, manifest_id, worker_name(), LEASE)
     try:
         with _heartbeat(ledger, dataset.name, manifest_id, attempt):
-            manifest = current_manifest(ledger, store, dataset.name, manifest_id)
+            manifest = current_manifest(ledger, store, dataset, manifest_id)
             results, leftovers = _convert_and_publish(lake, dataset, manifest_id, attempt, engine)
     except LeaseLost:
         raise

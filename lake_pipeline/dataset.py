@@ -47,6 +47,9 @@ class Source(_Strict):
         return GroupTemplate.parse(self.group)
 
 
+_DOCUMENT = re.compile(r"(?:[\w.=/-]|\{(?:dataset|group|sequence)\})+\.json", re.ASCII)
+
+
 class Batch(_Strict):
     """How large a manifest may grow and how long it waits for more files."""
 
@@ -58,6 +61,23 @@ class Batch(_Strict):
         timedelta(minutes=15), description="how long an incomplete manifest waits for more files"
     )
     max_retries: PositiveInt = Field(3, description="how often a failed file or manifest is tried again")
+    manifests: str = Field(
+        "{dataset}/{group}.{sequence}.json",
+        description="name of a manifest's document below manifests/; {group} and {sequence} are the parts of its id",
+    )
+
+    @field_validator("manifests")
+    @classmethod
+    def _each_manifest_has_a_document_of_its_own(cls, value: str) -> str:
+        once = value.count("{group}") == value.count("{sequence}") == 1
+        apart = re.search(r"(?:^|[^\d}]){sequence}[^\d{]", value)
+        segments = all(part and not part.startswith(".") for part in value.split("/"))
+        if not (_DOCUMENT.fullmatch(value) and once and apart and segments):
+            raise ValueError(
+                "it must be a name such as {group}/batch-{sequence}.json, with {group} and {sequence} once each, no"
+                " digit beside {sequence}, and of other placeholders {dataset} only"
+            )
+        return value
 
 
 class Schedule(_Strict):
@@ -87,6 +107,12 @@ class Flatten(_Strict):
         3, description="levels of nested objects that become columns; deeper ones stay JSON text"
     )
     arrays: Literal["keep", "json"] = Field("keep", description="keep: a list column; json: a column of JSON text")
+    explode: str | None = Field(
+        None,
+        min_length=1,
+        description="dotted source path to the one array that becomes a row for each of its elements, whose keys"
+        " become columns; the record's other values are repeated in each",
+    )
     rename: dict[str, str] = Field(default_factory=dict, description="dotted source path to column name")
     keep_json: list[str] = Field(
         default_factory=list, description="dotted source paths kept as one column of JSON text"
@@ -99,6 +125,21 @@ class Flatten(_Strict):
         if "" in names or len(set(names)) != len(names):
             raise ValueError("each new name must be a name of its own, and letter case does not tell columns apart")
         return value
+
+    @property
+    def explode_path(self) -> tuple[str, ...]:
+        """The keys on the way to the array that is exploded; none where no array is."""
+        return tuple(self.explode.split(".")) if self.explode else ()
+
+    @model_validator(mode="after")
+    def _an_exploded_array_is_looked_into(self) -> Flatten:
+        if self.explode is None:
+            return self
+        if kept := [path for path in self.keep_json if f"{self.explode}.".startswith(f"{path}.")]:
+            raise ValueError(f"explode: {self.explode} is in {kept[0]}, which keep_json keeps in one column")
+        if len(self.explode_path) > self.depth:
+            raise ValueError(f"explode: {self.explode} is deeper than depth, {self.depth}, so it is inside JSON text")
+        return self
 
 
 class SchemaRules(_Strict):

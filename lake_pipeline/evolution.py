@@ -123,7 +123,7 @@ def evolve(
 
     Raises:
         SchemaConflict: more than `max_columns` columns, or a difference in mode `strict`, or a column that the
-            transform adds is there already.
+            transform adds is there already, or the array to explode was kept as a list until now.
     """
     transform = transform or Transform()
     utc = frozenset(name.lower() for name in transform.utc)
@@ -133,6 +133,8 @@ def evolve(
         lax = (replace(column, type="json") if column.name.lower() in utc else column for column in schema.columns)
         for difference in differences(Schema(schema.version, tuple(lax)), seen):
             raise SchemaConflict(str(difference))
+    if path := rules.flatten.explode_path:
+        _check_explode(path, known.get(path), seen)
     evolution = _Evolution(rules, reserved | set(transform.added), list(schema.columns), utc)
     if not schema.version or rules.evolves:
         # Where names collide, the key that was seen first has the plain one; columns come in the source's order.
@@ -150,6 +152,18 @@ def evolve(
     if not evolution.changes:
         return schema, ()
     return Schema(schema.version + 1, tuple(evolution.columns)), tuple(evolution.changes)
+
+
+def _check_explode(path: Path, column: Column | None, seen: Node) -> None:
+    """A column of whole arrays, made before the array was exploded, would rescue every element."""
+    node: Node | None = seen
+    for key in path:
+        node = node.children.get(key) if node else None
+    if column and isinstance(column.type, ListOf) and node and node.kinds and "array" not in node.kinds:
+        raise SchemaConflict(
+            f"schema.flatten.explode: {column.name} is {type_name(column.type)} already, and a type never changes;"
+            " exploded rows belong into a dataset of another name"
+        )
 
 
 def _new_leaves(

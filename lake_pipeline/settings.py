@@ -10,7 +10,7 @@ from pydantic import Field, PositiveInt, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from lake_pipeline.errors import SettingsError
-from lake_pipeline.notation import parse_bytes
+from lake_pipeline.notation import Size, parse_bytes
 
 BUNDLED_DATASETS = Path(__file__).parent / "datasets"
 
@@ -35,7 +35,7 @@ class Settings(BaseSettings):
     memory: str = Field("2GiB", description="memory that one conversion may use in DuckDB")
 
     spark_master: str = Field("local[*]", description="the Spark master of LAKE_ENGINE=spark")
-    spark_part: str = Field("64MiB", description="raw bytes that one Spark task converts, about")
+    spark_part: Size = Field(64 * 2**20, description="raw bytes that one Spark task converts, about")
     spark_home: Path | None = Field(
         None, validation_alias="SPARK_HOME", description="Spark's folder; default: the one in the package pyspark"
     )
@@ -58,21 +58,6 @@ class Settings(BaseSettings):
         if not isinstance(size, int) or size < _LEAST_MEMORY:
             raise ValueError("a size of at least 64MiB, such as 2GiB")
         return value
-
-    @field_validator("spark_part")
-    @classmethod
-    def _part_is_a_size(cls, value: str) -> str:
-        size = parse_bytes(value)
-        if not isinstance(size, int) or size < 1:
-            raise ValueError("a size, such as 64MiB")
-        return value
-
-    @property
-    def spark_part_bytes(self) -> int:
-        """`LAKE_SPARK_PART` in bytes."""
-        size = parse_bytes(self.spark_part)
-        assert isinstance(size, int)
-        return size
 
     @property
     def home_dir(self) -> Path:

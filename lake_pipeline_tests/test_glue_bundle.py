@@ -28,6 +28,7 @@ pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(sys.version_info[:2] != (3, 11), reason="Glue 5.1 has Python 3.11, and so have the wheels"),
 ]
+DECLARED = dataset(output={"partition_by": ["mode"]})
 ROWS = 3000
 LINES = b"".join(b'{"id": %d, "mode": "m%d", "inner": {"x": 0.5}}\n' % (n, n % 3) for n in range(ROWS))
 
@@ -70,9 +71,9 @@ def site_packages(python: Path) -> Path:
 def convert(python: Path, script: Path, root: Path, spark: SparkOptions | None) -> Results:
     """What the script made of a manifest, started as a Pipes client starts it, without this process's variables."""
     store, manifest = land(root, {"a.ndjson": LINES, "b.ndjson": LINES})
-    write_manifest(store, manifest)
-    declared = dataset(output={"partition_by": ["mode"]}).model_dump(mode="json", by_alias=True)
-    task = Task(declared, manifest.manifest_id, 1, Schema().to_json(), store.url, 2, "1GiB")
+    write_manifest(store, DECLARED, manifest)
+    declaration = DECLARED.model_dump(mode="json", by_alias=True)
+    task = Task(declaration, manifest.manifest_id, 1, Schema().to_json(), store.url, 2, "1GiB")
     extras: dict[str, Any] = {"task": task.to_json()} | ({"spark": spark.to_json()} if spark else {})
     context, messages = root / "context.json", root / "messages.jsonl"
     context.write_text(json.dumps({"extras": extras, "run_id": "r", "job_name": "j", "retry_number": 0} | NOTHING))

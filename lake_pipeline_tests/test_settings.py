@@ -54,7 +54,7 @@ def test_variables_are_honoured(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
     assert settings.database_url == "postgresql://user@host/lake"
     assert settings.datasets == Path("declared")
     assert settings.engine == "spark"
-    assert (settings.spark_master, settings.spark_part_bytes) == ("spark://host:7077", 2**20)
+    assert (settings.spark_master, settings.spark_part) == ("spark://host:7077", 2**20)
     assert settings.threads == 3
 
 
@@ -77,7 +77,7 @@ def test_a_relative_store_is_below_the_working_directory(
     ("name", "value", "reason"),
     [
         ("LAKE_ENGINE", "flink", "'local', 'spark' or 'glue'"),
-        ("LAKE_SPARK_PART", "0MiB", "a size, such as 64MiB"),
+        ("LAKE_SPARK_PART", "0MiB", "greater than 0"),
         ("LAKE_SPARK_PART", "much", "is not a size"),
         ("LAKE_THREADS", "0", "greater than 0"),
         ("LAKE_THREADS", "many", "valid integer"),

@@ -25,6 +25,7 @@ _SHOWN = (
     "rows_dropped",
 )
 _MORE = (
+    "rows_exploded",
     "dataset",
     "etag",
     "size",

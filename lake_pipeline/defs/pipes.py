@@ -22,7 +22,7 @@ def run_script(context: dg.AssetExecutionContext, settings: Settings, task: Task
     extras: dict[str, Any] = {"task": task.to_json()}
     env: dict[str, str] = {}
     if settings.engine == "spark":
-        extras["spark"] = SparkOptions(settings.spark_master, settings.spark_part_bytes).to_json()
+        extras["spark"] = SparkOptions(settings.spark_master, settings.spark_part).to_json()
         env = spark_environment(settings)
     client = dg.PipesSubprocessClient(env=env)
     try:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from lake_pipeline.engines.task import Task
 from lake_pipeline.errors import EngineError, LakeError, ObjectChanged, StoreError
-from lake_pipeline.notation import parse_bytes
+from lake_pipeline.notation import bytes_of
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -31,9 +31,9 @@ class Cluster:
         """The task as one Spark task may run it: its cores as threads, and its part of an executor's memory."""
         threads = int(self._setting("spark.task.cpus", "1"))
         together = max(int(self._setting("spark.executor.cores", str(self.slots))) // threads, 1)
-        whole = parse_bytes(task.memory)
-        assert isinstance(whole, int)
-        return replace(task, threads=threads, memory=f"{max(whole // together, _LEAST_MEMORY) // 2**20}MiB")
+        return replace(
+            task, threads=threads, memory=f"{max(bytes_of(task.memory) // together, _LEAST_MEMORY) // 2**20}MiB"
+        )
 
     def _setting(self, name: str, default: str) -> str:
         return str(self._context.getConf().get(name, default))

@@ -9,9 +9,6 @@ from pathlib import PurePosixPath
 from lake_pipeline.engines.stages import Merge
 from lake_pipeline.kernel.results import StagedFile
 
-# Athena advises files of 128 MB and more.
-FILE_BYTES = 512 * 2**20
-
 
 def plan_merges(outputs: Iterable[StagedFile], name: str, target: int) -> list[Merge]:
     """Every output under its final name: files of one Hive partition together, up to `target` bytes in one.

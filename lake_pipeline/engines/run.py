@@ -47,7 +47,7 @@ def _convert_here(task: Task, store: Store, scratch: Path, on_progress: Callable
     shutil.rmtree(local, ignore_errors=True)
     job = Job(
         dataset=dataset,
-        manifest=read_manifest(store, dataset.name, task.manifest_id),
+        manifest=read_manifest(store, dataset, task.manifest_id),
         schema=Schema.from_json(task.schema),
         attempt=task.attempt,
         staging=local,

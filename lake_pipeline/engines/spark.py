@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lake_pipeline.engines.cluster import Cluster
-from lake_pipeline.engines.merging import FILE_BYTES, plan_merges, shares
+from lake_pipeline.engines.merging import plan_merges, shares
 from lake_pipeline.engines.stages import Surveyed, Written, merge_share, survey_part, write_part
 from lake_pipeline.engines.task import Task
 from lake_pipeline.evolution import evolve
 from lake_pipeline.kernel.accounts import Counts, failed_files, file_results
 from lake_pipeline.kernel.convert import Clock
-from lake_pipeline.kernel.layout import Layout, reserved_names
+from lake_pipeline.kernel.layout import FILE_BYTES, Layout, reserved_names
 from lake_pipeline.kernel.parts import Part, find_cuts, plan_parts
 from lake_pipeline.kernel.quality import evaluate
 from lake_pipeline.kernel.references import load_references
@@ -55,7 +55,7 @@ def convert_on_spark(
     """
     clock, cluster, dataset = Clock(), Cluster(session), task.dataset
     share = cluster.share(task)
-    manifest, known = read_manifest(store, dataset.name, task.manifest_id), Schema.from_json(task.schema)
+    manifest, known = read_manifest(store, dataset, task.manifest_id), Schema.from_json(task.schema)
     with clock.step("plan"):
         parts = _plan(manifest, task, store, part_bytes)
     on_progress(f"{len(manifest.files):,} files in {len(parts):,} parts")

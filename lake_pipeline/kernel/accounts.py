@@ -20,6 +20,7 @@ class Counts:
     """Records and rows of a part: by file id, and by source key those in the staged files themselves."""
 
     read: Counter[int] = field(default_factory=Counter)
+    exploded: Counter[int] = field(default_factory=Counter)
     rescued: Counter[int] = field(default_factory=Counter)
     quarantined: Counter[int] = field(default_factory=Counter)
     written: Counter[str] = field(default_factory=Counter)
@@ -28,6 +29,7 @@ class Counts:
     def add(self, other: Counts) -> None:
         """Add another part's."""
         self.read.update(other.read)
+        self.exploded.update(other.exploded)
         self.rescued.update(other.rescued)
         self.quarantined.update(other.quarantined)
         self.written.update(other.written)
@@ -58,24 +60,22 @@ def file_results(files: Iterable[ManifestFile], found: Observation, counts: Coun
                 file.id, file.key, "QUARANTINED", error_class="Unreadable", error_message=found.unreadable[file.id]
             )
         elif file.id in found.rows:
-            yield _accounted(file, found.rows[file.id], counts)
+            yield _accounted(file, found, counts)
 
 
-def _accounted(file: ManifestFile, seen: int, counts: Counts) -> FileResult:
+def _accounted(file: ManifestFile, found: Observation, counts: Counts) -> FileResult:
     result = FileResult(
         file.id,
         file.key,
         "SUCCEEDED",
         rows_read=counts.read[file.id],
+        rows_exploded=counts.exploded[file.id],
         rows_written=counts.written[file.key],
         rows_rescued=counts.rescued[file.id],
         rows_quarantined=counts.quarantined[file.id],
         dropped=counts.dropped.get(file.key, {}),
     )
-    accounted = result.rows_written + result.rows_quarantined + result.rows_dropped
-    if not result.rows_read == seen == accounted:
-        raise ConservationError(
-            f"{file.key}: {seen:,} records seen, {result.rows_read:,} read, {result.rows_written:,}"
-            f" in the staged files, {result.rows_quarantined:,} quarantined, {result.rows_dropped:,} dropped"
-        )
+    seen = found.rows[file.id], found.exploded[file.id]
+    if seen != (result.rows_read, result.rows_exploded) or not result.is_conserved:
+        raise ConservationError(f"{seen[0]:,} records and {seen[1]:,} more elements seen; {result.account}")
     return result

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from lake_pipeline.dataset import Output
 from lake_pipeline.errors import ConservationError
+from lake_pipeline.kernel.layout import parquet_options
 from lake_pipeline.kernel.quoting import literal
 from lake_pipeline.kernel.writing import Means, rows_by_source
 
@@ -23,7 +24,7 @@ def merge_parquet(merges: Mapping[Path, list[Path]], output: Output, means: Mean
             target.parent.mkdir(parents=True, exist_ok=True)
             names = ", ".join(literal(str(path)) for path in inputs)
             rows = f"SELECT * FROM read_parquet([{names}], hive_partitioning = false)"
-            options = f"FORMAT parquet, COMPRESSION {output.compression}"
+            options = ", ".join(parquet_options(output, means.row_group_bytes))
             connection.execute(f"COPY ({rows}) TO {literal(str(target))} ({options})")
     before, after = rows_by_source(list(chain.from_iterable(merges.values()))), rows_by_source(list(merges))
     if before != after:

@@ -6,6 +6,7 @@ and what they show widens the expression. Parts of a manifest can be looked at b
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Container
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
@@ -16,6 +17,7 @@ import numpy.typing as npt
 from lake_pipeline.dataset import Dataset, Source, partition_keys
 from lake_pipeline.evolution import too_wide
 from lake_pipeline.kernel import exact, shape
+from lake_pipeline.kernel.explode import exploded
 from lake_pipeline.kernel.matching import Mask, ahead, matched, text_of
 from lake_pipeline.kernel.observed import Lens, Node, observe
 from lake_pipeline.kernel.records import Block, read_blocks
@@ -31,13 +33,14 @@ _PATHS_PER_COLUMN = 4
 class Observation:
     """What some readable files hold.
 
-    `rows`: records by file id, once settled only of files that can be read; `bad`: those of them that cannot be
-    read, and why the first cannot; `unreadable`: reason by file id, for files that are to be quarantined whole;
-    `vanished`: the same for files that went away.
+    `rows`: records by file id, once settled only of files that can be read; `exploded`: rows that exploding an array
+    adds to them; `bad`: those of both that cannot be read, and why the first cannot; `unreadable`: reason by file id,
+    for files that are to be quarantined whole; `vanished`: the same for files that went away.
     """
 
     root: Node = field(default_factory=Node)
-    rows: dict[int, int] = field(default_factory=dict)
+    rows: Counter[int] = field(default_factory=Counter)
+    exploded: Counter[int] = field(default_factory=Counter)
     bad: dict[int, tuple[int, str]] = field(default_factory=dict)
     unreadable: dict[int, str] = field(default_factory=dict)
     vanished: dict[int, str] = field(default_factory=dict)
@@ -45,8 +48,8 @@ class Observation:
     def add(self, later: Observation) -> None:
         """Add what a later part of the manifest holds: other files, or a later span of the same file."""
         self.root.add(later.root)
-        for id_, rows in later.rows.items():
-            self.rows[id_] = self.rows.get(id_, 0) + rows
+        self.rows.update(later.rows)
+        self.exploded.update(later.exploded)
         for id_, (count, reason) in later.bad.items():
             before, first = self.bad.get(id_, (0, reason))
             self.bad[id_] = before + count, first
@@ -57,7 +60,7 @@ class Observation:
         """Set aside whole each file that has no readable record; of spans (files `split`) none can know by itself."""
         for id_, rows in self.rows.items():
             count, reason = self.bad.get(id_, (0, ""))
-            if rows and count == rows:
+            if rows and count == rows + self.exploded[id_]:
                 self.unreadable[id_] = f"none of its {rows:,} records can be read; the first: {reason}"
             elif not rows and id_ in split:
                 self.unreadable[id_] = EMPTY
@@ -85,6 +88,7 @@ class Survey:
     source: Source
     max_columns: int
     fixed: bool
+    explode: tuple[str, ...] = ()
     found: Observation = field(default_factory=Observation)
     pattern: str | None = None
     plain: set[tuple[int, int]] = field(default_factory=set)
@@ -95,7 +99,7 @@ class Survey:
         """The survey of a dataset's files where these columns are known."""
         rules = dataset.schema_
         fixed = schema.version > 0 and not rules.evolves
-        return Survey(lens_of(dataset, schema), dataset.source, rules.max_columns, fixed)
+        return Survey(lens_of(dataset, schema), dataset.source, rules.max_columns, fixed, rules.flatten.explode_path)
 
     @property
     def proof(self) -> Proof:
@@ -141,18 +145,20 @@ class Survey:
             self.look([file for file in files if file.id not in left_out], pool, depth)
 
     def _look_at(self, file: RawFile, pool: Executor, depth: int) -> None:
-        rows = 0
+        rows = added = 0
         reasons: list[str] = []
-        blocks = read_blocks(file, self.source)
+        blocks = exploded(read_blocks(file, self.source), self.explode)
         for number, (block, (pattern, mask)) in enumerate(ahead(pool, self._match, blocks, depth)):
             rows += len(block)
+            added += block.exploded
             if pattern != self.pattern and not mask.all():
                 pattern, mask = matched(block, self.pattern)  # the expression has widened since
             if not mask.all():
                 self._learn(file, block, np.flatnonzero(~mask), reasons)
             elif pattern == self.pattern:
                 self.plain.add((file.id, number))
-        self.found.rows[file.id] = rows
+        self.found.rows[file.id] = rows - added
+        self.found.exploded[file.id] = added
         if reasons:
             self.found.bad[file.id] = len(reasons), reasons[0]
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 from collections import Counter
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import unquote
 
 import duckdb
 
@@ -24,9 +26,13 @@ from lake_pipeline.kernel.rows import RowStream
 from lake_pipeline.kernel.source import RawFile
 from lake_pipeline.kernel.survey import Proof
 from lake_pipeline.kernel.transform import DROPPED
+from lake_pipeline.notation import bytes_of
 from lake_pipeline.schemas import Schema
 
 _log = logging.getLogger(__name__)
+# DuckDB builds several row groups at once; a fourth of its memory for two threads' was too much, an eighth was not.
+_ROW_GROUPS_IN_MEMORY = 16
+_ESCAPED_UTF8 = re.compile("(?:%[89A-F][0-9A-F])+")
 
 
 @dataclass(frozen=True)
@@ -56,6 +62,11 @@ class Means:
     scratch: Path
     threads: int
     memory: str
+
+    @property
+    def row_group_bytes(self) -> int:
+        """What one row group may hold before compression."""
+        return bytes_of(self.memory) // _ROW_GROUPS_IN_MEMORY
 
     def connect(self) -> duckdb.DuckDBPyConnection:
         """A DuckDB of its own, within these limits."""
@@ -101,6 +112,7 @@ class Writer:
         for careful in (False, True):
             stream = RowStream(
                 self.dataset.source,
+                self.dataset.schema_.flatten.explode_path,
                 self.shapes.pattern,
                 self.shapes.quoted,
                 blocks,
@@ -118,7 +130,14 @@ class Writer:
                     leftover.unlink()
                 continue
             written = rows_by_source([data / output.path for output in outputs])
-            return outputs, Counts(stream.rows_read, stream.rows_rescued, stream.rows_quarantined, written, dropped)
+            return outputs, Counts(
+                read=stream.rows_read,
+                exploded=stream.rows_exploded,
+                rescued=stream.rows_rescued,
+                quarantined=stream.rows_quarantined,
+                written=written,
+                dropped=dropped,
+            )
         raise AssertionError("unreachable")
 
     def _copy(
@@ -133,9 +152,22 @@ class Writer:
                 # Held once, for what is dropped must be counted, and the records can be read only once.
                 connection.execute(f"CREATE TEMP TABLE cleaned AS {rows}")
                 rows, dropped = layout.kept("cleaned"), _dropped(connection)
-            written = connection.execute(layout.copy(rows, str(data), self.name)).fetchall()
-        staged = (StagedFile(os.path.relpath(path, data), rows, size) for path, rows, size, *_ in written)
+            written = connection.execute(layout.copy(rows, str(data), self.name, means.row_group_bytes)).fetchall()
+        staged = (StagedFile(_spelled_for_hive(path, data), rows, size) for path, rows, size, *_ in written)
         return tuple(sorted((output for output in staged if output.rows), key=lambda output: output.path)), dropped
+
+
+def _spelled_for_hive(path: str, data: Path) -> str:
+    """The file's path below `data`, its folders renamed to what Hive, Spark and Athena read.
+
+    They take each escaped byte for a character of its own, so only ASCII characters may be escaped.
+    """
+    name = os.path.relpath(path, data)
+    spelled = _ESCAPED_UTF8.sub(lambda match: unquote(match[0]), name)
+    if spelled != name:
+        (data / spelled).parent.mkdir(parents=True, exist_ok=True)
+        (data / name).rename(data / spelled)
+    return spelled
 
 
 def _dropped(connection: duckdb.DuckDBPyConnection) -> Dropped:
