@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -32,7 +32,7 @@ class Block:
         return len(self.texts)
 
 
-def read_blocks(path: Path, name: str, format_: Literal["json", "ndjson"], records: str | None) -> Iterator[Block]:
+def read_blocks(path: Path, name: str, format_: str, records: str | None) -> Iterator[Block]:
     """The records of one raw file in order; a blank line is no record.
 
     Raises:
