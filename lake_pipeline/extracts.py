@@ -17,7 +17,7 @@ from pathlib import Path
 import duckdb
 from filelock import FileLock
 
-from lake_pipeline.catalog.duckdb import show_extract, view_sql
+from lake_pipeline.catalog.duckdb import show_extract, table_files, view_sql
 from lake_pipeline.dataset import Dataset, Extract
 from lake_pipeline.errors import ExtractFailed, ObjectMissing
 from lake_pipeline.kernel.quoting import literal
@@ -111,7 +111,7 @@ def write_extract(lake: Lake, dataset: Dataset, extract: Extract) -> ExtractMani
 
 def _select(lake: Lake, dataset: Dataset, extract: Extract, scratch: Path) -> list[tuple[Path, int]]:
     """The local Parquet files that the SQL makes, and their rows."""
-    files = [lake.store.uri(output.path) for output in lake.ledger.committed_outputs(dataset.name)]
+    files = table_files(lake, dataset, lake.ledger.committed_outputs(dataset.name))
     allowed, spill = scratch / "allowed", scratch / "spill"
     target = allowed / "data"
     target.mkdir(parents=True)

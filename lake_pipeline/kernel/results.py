@@ -34,11 +34,15 @@ class FileResult:
 
 @dataclass(frozen=True)
 class StagedFile:
-    """One Parquet file: its path below the staging folder, which is also its path below the output prefix."""
+    """A curated file: its path below the staging folder, which is also its path below the output prefix.
+
+    `file_id` is that of the raw file, where one file becomes one file.
+    """
 
     path: str
     rows: int
     bytes: int
+    file_id: int | None = None
 
 
 @dataclass(frozen=True)

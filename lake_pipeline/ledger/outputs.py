@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 
 from lake_pipeline.ledger.connection import LedgerConnection
@@ -33,6 +34,31 @@ class OutputLedger(LedgerConnection):
         """Leftovers that were deleted from the store; committed ones are kept."""
         with self._transaction() as connection:
             self._queries.forget_outputs(connection, dataset=dataset, paths=list(paths))
+
+    def output_sources(self, dataset: str) -> dict[str, str]:
+        """The raw file's key of each curated file that is one raw file's."""
+        with self._transaction() as connection:
+            return dict(self._queries.output_sources(connection, dataset=dataset))
+
+    def manifests_to_release(self, dataset: str) -> list[str]:
+        """Manifests whose committed files are not all under their names, or that have names no commit lists."""
+        with self._transaction() as connection:
+            return [found for (found,) in self._queries.manifests_to_release(connection, dataset=dataset)]
+
+    @contextmanager
+    def releasing(self, dataset: str, manifest_id: str) -> Iterator[tuple[list[tuple[str, str]], list[str]]]:
+        """What is to be copied, from where to which name, and names to delete; done when the block ends.
+
+        The manifest's row is locked meanwhile: nobody can commit, begin or reap an attempt, or release beside this.
+        """
+        this = {"dataset": dataset, "manifest_id": manifest_id}
+        with self._transaction() as connection:
+            self._queries.lock_manifest(connection, **this)
+            copies = list(self._queries.outputs_to_release(connection, **this))
+            leftovers = [path for (path,) in self._queries.manifest_leftovers(connection, **this)]
+            yield copies, leftovers
+            self._queries.mark_released(connection, dataset=dataset, paths=[path for _, path in copies])
+            self._queries.forget_outputs(connection, dataset=dataset, paths=leftovers)
 
     def files_to_archive(self, dataset: str, manifest_id: str | None = None) -> list[ArchivableFile]:
         """Raw files of a manifest, or of all, whose fate is committed and that are not where they belong.
