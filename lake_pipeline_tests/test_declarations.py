@@ -36,7 +36,14 @@ def problems(path: Path) -> list[str]:
 
 def test_the_bundled_declarations_load_and_say_what_their_owners_meant() -> None:
     datasets = load_datasets(BUNDLED_DATASETS)
-    assert list(datasets) == ["events", "events_small", "ndjson_feed", "sensor_readings", "social_media"]
+    assert list(datasets) == [
+        "events",
+        "events_small",
+        "ndjson_feed",
+        "sensor_readings",
+        "social_media",
+        "yellow_tripdata",
+    ]
     events = datasets["events"]
     assert events.source.prefix == "raw-json-data/"
     assert events.source.group_template.group_of("2026/week07/drop-1.json") == "2026/week07"
@@ -98,14 +105,14 @@ def test_every_problem_of_a_file_is_named_with_its_line_and_field(tmp_path: Path
     for expected in (
         ":1: name: a name is lower-case letters, digits and underscores, and starts with a letter",
         ":4: source.prefix: '/raw/' is not a prefix below the store's root, such as raw-json-data/",
-        ":5: source.format: Input should be 'json' or 'ndjson'",
+        ":5: source.format: Input should be 'json', 'ndjson' or 'parquet'",
         ":6: source.gruop: no such field; did you mean group?",
         ":9: batch.max_files: Input should be a valid integer",
         ":10: batch.max_wait: Input should be greater than or equal to 0 seconds",
         ":12: schema.mode: Input should be 'evolve', 'rescue', 'strict' or 'strings'",
         ":14: output.prefix: the field is missing",
         ":15: output.partition_by: 'week(date)' is neither a column nor year(c), month(c), day(c) or hour(c)",
-        ":18: output.colour: no such field; the fields here are format, prefix, partition_by, compression",
+        ":18: output.colour: no such field; the fields here are format, files, prefix, partition_by, compression",
     ):
         assert expected in found
 
