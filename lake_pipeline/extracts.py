@@ -111,7 +111,7 @@ def write_extract(lake: Lake, dataset: Dataset, extract: Extract) -> ExtractMani
 
 def _select(lake: Lake, dataset: Dataset, extract: Extract, scratch: Path) -> list[tuple[Path, int]]:
     """The local Parquet files that the SQL makes, and their rows."""
-    files = table_files(lake, dataset, lake.ledger.committed_outputs(dataset.name))
+    files = table_files(lake, dataset)
     allowed, spill = scratch / "allowed", scratch / "spill"
     target = allowed / "data"
     target.mkdir(parents=True)

@@ -22,7 +22,6 @@ from lake_pipeline.kernel.json_reading import read_sql
 from lake_pipeline.kernel.quoting import identifier, literal
 from lake_pipeline.kernel.transform import ranking
 from lake_pipeline.lake import Lake
-from lake_pipeline.ledger.models import OutputFile
 from lake_pipeline.schemas import Schema
 
 _ROWS_AT_ONCE = 10_000
@@ -36,7 +35,7 @@ def refresh(lake: Lake, dataset: Dataset) -> int:
         # Inside the lock, so that the last to write has seen the newest commit.
         mark = lake.ledger.commit_mark(dataset.name)
         outputs = lake.ledger.committed_outputs(dataset.name)
-        connection.execute(view_sql(dataset, lake.schema(dataset.name), table_files(lake, dataset, outputs)))
+        connection.execute(view_sql(dataset, lake.schema(dataset.name), table_files(lake, dataset)))
         connection.execute(f"COMMENT ON VIEW {identifier(dataset.name)} IS {literal(mark)}")
     return sum(output.rows for output in outputs)
 
@@ -82,19 +81,10 @@ def _mark(path: Path, name: str) -> str:
     return str(found[0] or "") if found else ""
 
 
-def table_files(lake: Lake, dataset: Dataset, outputs: list[OutputFile]) -> dict[str, str | None]:
-    """The table's files as a query engine names them, each with its raw file's key where it is one raw file's.
-
-    Raises:
-        QueryError: some are of another format than is declared now.
-    """
+def table_files(lake: Lake, dataset: Dataset) -> dict[str, str | None]:
+    """The table's files as a query engine names them, each with its raw file's key where it is one raw file's."""
     sources = lake.ledger.output_sources(dataset.name)
-    for output in outputs:
-        if not output.path.endswith(f".{dataset.output.format}"):
-            raise QueryError(
-                f"{output.path} was written before output.format became {dataset.output.format}, and a table has files"
-                " of one format: declare another dataset, or put the format back"
-            )
+    outputs = lake.ledger.committed_outputs(dataset.name)
     return {lake.store.uri(output.path): sources.get(output.path) for output in outputs}
 
 

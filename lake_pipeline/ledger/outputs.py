@@ -20,6 +20,12 @@ class OutputLedger(LedgerConnection):
         with self._transaction() as connection:
             return list(self._queries.committed_outputs(connection, dataset=dataset))
 
+    def example_output(self, dataset: str) -> str | None:
+        """The path of one of a dataset's curated files, if there are any."""
+        with self._transaction() as connection:
+            path: str | None = self._queries.example_output(connection, dataset=dataset)
+            return path
+
     def commit_mark(self, dataset: str) -> str:
         """A text that differs after every commit of the dataset; empty before the first."""
         with self._transaction() as connection:

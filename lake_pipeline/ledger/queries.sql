@@ -361,6 +361,10 @@ DELETE FROM lake.outputs WHERE dataset = :dataset AND path = ANY (:paths::text[]
 -- The curated files of a dataset.
 SELECT path, rows, bytes FROM lake.outputs WHERE dataset = :dataset AND committed ORDER BY path;
 
+-- name: example_output(dataset)$
+-- A curated file of a dataset, whichever.
+SELECT path FROM lake.outputs WHERE dataset = :dataset AND committed LIMIT 1;
+
 -- name: commit_mark(dataset)$
 -- Differs after every commit of the dataset; empty before the first.
 SELECT coalesce(max(committed_at)::text, '') FROM lake.manifests WHERE dataset = :dataset;
