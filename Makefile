@@ -23,11 +23,11 @@ $(VENV)/.installed: $(VENV)/bin/python setup.py constraints.txt
 	@touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.installed
-	$(BIN)/pip install --quiet -c constraints.txt -e '.[dev]'
+	$(BIN)/pip install --quiet -c constraints.txt -e '.[aws-local,dev]'
 	@touch $@
 
 $(VENV)/.installed-spark: $(VENV)/.installed-dev
-	$(BIN)/pip install --quiet -c constraints.txt -e '.[dev,spark]'
+	$(BIN)/pip install --quiet -c constraints.txt -e '.[aws-local,dev,spark]'
 	@touch $@
 
 .PHONY: setup
@@ -75,7 +75,7 @@ browser: ## Install headless Chromium for the tests of the UI (Debian or Ubuntu,
 constraints: ## Renew constraints.txt with the newest versions that setup.py allows
 	rm -rf $(VENV)-constraints
 	$(PYTHON) -m venv $(VENV)-constraints
-	$(VENV)-constraints/bin/pip install --quiet -e '.[dev,spark]'
+	$(VENV)-constraints/bin/pip install --quiet -e '.[aws-local,dev,spark]'
 	{ sed -n '/^#/p' constraints.txt; $(VENV)-constraints/bin/pip freeze --exclude-editable; } > constraints.new
 	mv constraints.new constraints.txt
 	rm -rf $(VENV)-constraints

