@@ -46,7 +46,7 @@ def _clear_staging(lake: Lake, dataset: str) -> None:
         row = lake.ledger.manifest(dataset, manifest_id)
         over = int(attempt) < row.attempt or row.state != "RUNNING"
         # Asked after the state: a commit that is seen there is seen here.
-        if over and manifest_id not in lake.ledger.manifests_to_release(dataset):
+        if over and lake.ledger.is_released(dataset, manifest_id):
             lake.store.delete_prefix(f"{folder}{manifest_id}/{attempt}/")
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
 
@@ -88,7 +87,8 @@ def publish(task: Task, results: Results, store: Store, ledger: Ledger) -> list[
         outputs = [replace(output, staged_path=path) for output, path in zip(outputs, staged, strict=True)]
     else:
         ledger.intend_outputs(dataset.name, manifest_id, task.attempt, outputs)
-        _copy(store, zip(staged, (output.path for output in outputs), strict=True))
+        with ThreadPoolExecutor(_CONCURRENCY) as pool:
+            list(pool.map(store.publish, staged, [output.path for output in outputs]))
     records = quarantined_records_key(dataset.name, manifest_id)
     if results.quarantined_records:
         store.publish(task.staging + RECORDS, records)
@@ -123,14 +123,15 @@ def release(dataset: str, manifest_id: str, store: Store, ledger: Ledger) -> Non
     What is copied is what the ledger lists while the manifest is locked, so an attempt that was overtaken can copy
     nothing of its own, and what lies under a name is always some commit's content.
     """
-    with ledger.releasing(dataset, manifest_id) as (copies, leftovers):
-        _copy(store, copies)
-        store.delete(leftovers)
+    with ledger.releasing(dataset, manifest_id) as found:
 
+        def copy(pair: tuple[str, str]) -> None:
+            found.check()
+            store.publish(*pair)
 
-def _copy(store: Store, copies: Iterable[tuple[str, str]]) -> None:
-    with ThreadPoolExecutor(_CONCURRENCY) as pool:
-        list(pool.map(lambda pair: store.publish(*pair), copies))
+        with ThreadPoolExecutor(_CONCURRENCY) as pool:
+            list(pool.map(copy, found.copies))
+        store.delete(found.leftovers)
 
 
 def clean(dataset: str, leftovers: list[str], store: Store, ledger: Ledger) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from textwrap import dedent
 
 import pytest
+import yaml
 
 from lake_pipeline.dataset import Dataset
 from lake_pipeline.declarations import load_dataset, load_datasets, schema_json
@@ -19,6 +20,8 @@ name: trips
 source: {prefix: raw/trips/}
 output: {prefix: curated/trips/}
 """
+
+LINES: dict[str, object] = {"format": "json", "files": "one_to_one"}
 
 
 def write(path: Path, text: str) -> Path:
@@ -322,3 +325,47 @@ def test_the_json_schema_tells_an_editor_the_names_and_accepts_sizes_as_text() -
     for field in ("max_bytes", "max_wait"):
         assert {"type": "string"} in batch[field]["anyOf"]
     assert schema["$defs"]["Source"]["properties"]["prefix"]["description"]
+
+
+@pytest.mark.parametrize(
+    ("fields", "problem"),
+    [
+        ({"source": {"records": "features"}}, "source: records is of JSON documents, and format is parquet"),
+        (
+            {"source": {"format": "ndjson", "expect": {"min_bytes": "1KiB"}}},
+            "source: expect is of Parquet files, and format is ndjson",
+        ),
+        ({"source": {"expect": {"min_bytes": 9, "max_bytes": 8}}}, "source.expect: max_bytes is less than min_bytes"),
+        (
+            {"schema": {"mode": "strings"}},
+            "schema.mode: strings keeps how JSON is written, and source.format is parquet",
+        ),
+        ({"transform": {"utc": ["ts"]}}, "transform.utc: it reads notations of JSON, and source.format is parquet"),
+        ({"output": {"format": "json"}}, "output: format is json and files is merged: JSON lines are written one file"),
+        ({"output": {"files": "one_to_one"}}, "output: format is parquet and files is one_to_one"),
+        ({"output": LINES | {"partition_by": ["a"]}}, "output: partition_by divides a file's rows"),
+        ({"source": {"format": "json"}, "output": LINES}, "output.files: one_to_one needs source.format parquet"),
+        (
+            {"output": LINES, "transform": {"deduplicate": {"keys": ["id"], "keep": "latest", "by": "ts"}}},
+            "transform.deduplicate: it looks across files",
+        ),
+        (
+            {
+                "output": LINES,
+                "retention": {"file_records": "30d"},
+                "archive": {"action": "move", "prefix": "done/"},
+            },
+            "retention.file_records: a forgotten file that lands again would replace another manifest's output",
+        ),
+    ],
+)
+def test_what_parquet_and_one_to_one_cannot_have_is_refused_with_the_field(
+    tmp_path: Path, fields: dict[str, dict[str, object]], problem: str
+) -> None:
+    declared: dict[str, object] = {
+        "name": "trips",
+        "source": {"prefix": "raw/", "format": "parquet"} | fields.pop("source", {}),
+        "output": {"prefix": "curated/"} | fields.pop("output", {}),
+    }
+    (found,) = problems(write(tmp_path / "trips.yaml", yaml.safe_dump(declared | fields)))
+    assert problem in found

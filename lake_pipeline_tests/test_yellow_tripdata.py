@@ -26,6 +26,7 @@ from lake_pipeline.engines.task import Task, read_results, run_task
 from lake_pipeline.errors import LeaseLost, QueryError
 from lake_pipeline.lake import Lake
 from lake_pipeline.planning import plan
+from lake_pipeline.preview import preview_schema
 from lake_pipeline.progress import finish_interrupted
 from lake_pipeline.publishing import publish, release
 from lake_pipeline.samples import SampleFile, generate
@@ -271,6 +272,21 @@ def test_a_check_sees_the_rows_of_json_lines_and_where_they_come_from(
         assert "ranges: 1 rows offend" in (file.error_message or "")
         assert '"_source_file": "raw-trips/a.parquet"' in (file.error_message or "")
         assert stored(lake, "trips/") == []
+
+
+def test_a_preview_says_what_parquet_would_add_and_what_would_not_fit(lake: Lake) -> None:
+    lake.store.put("raw-trips/a.parquet", parquet(n=[1]))
+    run(lake)
+    lake.store.put("raw-trips/b.parquet", parquet(n=["x"], fee=[0.5]))
+    lake.store.put("raw-trips/c.parquet", b"PAR1")
+
+    found = preview_schema(lake, lake.datasets["trips"])
+
+    assert [(change.column, change.type) for change in found.added] == [("fee", "double")]
+    assert [(item.path, item.kind, item.example) for item in found.conflicts] == [
+        ("n", "string", "raw-trips/b.parquet")
+    ]
+    assert found.unreadable == {"raw-trips/c.parquet": "too short for Parquet: 4 bytes"}
 
 
 # ---- killed and overtaken

@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import timedelta
 
 from lake_pipeline.ledger.connection import LedgerConnection
 from lake_pipeline.ledger.models import ArchivableFile, OutputFile
 
 _PRUNED_AT_ONCE = 20  # manifests
+
+
+@dataclass(frozen=True)
+class Release:
+    """Committed content, from where to which name; names to delete; and `check`, an error once the lock is lost."""
+
+    copies: list[tuple[str, str]]
+    leftovers: list[str]
+    check: Callable[[], object]
 
 
 class OutputLedger(LedgerConnection):
@@ -51,18 +61,27 @@ class OutputLedger(LedgerConnection):
         with self._transaction() as connection:
             return [found for (found,) in self._queries.manifests_to_release(connection, dataset=dataset)]
 
+    def is_released(self, dataset: str, manifest_id: str) -> bool:
+        """Whether every committed file of the manifest is under its name."""
+        with self._transaction() as connection:
+            return bool(self._queries.is_released(connection, dataset=dataset, manifest_id=manifest_id))
+
     @contextmanager
-    def releasing(self, dataset: str, manifest_id: str) -> Iterator[tuple[list[tuple[str, str]], list[str]]]:
-        """What is to be copied, from where to which name, and names to delete; done when the block ends.
+    def releasing(self, dataset: str, manifest_id: str) -> Iterator[Release]:
+        """What is to be copied and deleted; told to the ledger when the block ends.
 
         The manifest's row is locked meanwhile: nobody can commit, begin or reap an attempt, or release beside this.
+
+        Raises:
+            LedgerError: the lock is lost.
         """
         this = {"dataset": dataset, "manifest_id": manifest_id}
         with self._transaction() as connection:
+            self._queries.limit_idleness(connection)
             self._queries.lock_manifest(connection, **this)
             copies = list(self._queries.outputs_to_release(connection, **this))
             leftovers = [path for (path,) in self._queries.manifest_leftovers(connection, **this)]
-            yield copies, leftovers
+            yield Release(copies, leftovers, lambda: self._queries.lock_manifest(connection, **this))
             self._queries.mark_released(connection, dataset=dataset, paths=[path for _, path in copies])
             self._queries.forget_outputs(connection, dataset=dataset, paths=leftovers)
 

@@ -333,6 +333,16 @@ WHERE dataset = :dataset AND (staged_path IS NOT NULL OR NOT committed) ORDER BY
 SELECT staged_path, path FROM lake.outputs
 WHERE dataset = :dataset AND manifest_id = :manifest_id AND committed AND staged_path IS NOT NULL ORDER BY path;
 
+-- name: is_released(dataset, manifest_id)$
+-- Whether every committed file of the manifest is under its name.
+SELECT NOT EXISTS (
+    SELECT FROM lake.outputs WHERE dataset = :dataset AND manifest_id = :manifest_id AND staged_path IS NOT NULL
+);
+
+-- name: limit_idleness#
+-- A machine that is cut off does not hold its locks for ever; longer than any one copy takes.
+SET LOCAL idle_in_transaction_session_timeout = '10min';
+
 -- name: mark_released(dataset, paths)!
 -- Those names have their content.
 UPDATE lake.outputs SET staged_path = NULL WHERE dataset = :dataset AND path = ANY (:paths::text[]);
