@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from lake_pipeline.catalog.duckdb import refresh_if_stale
+from lake_pipeline.catalog.duckdb import refresh, refresh_if_stale
 from lake_pipeline.dataset import Dataset
 from lake_pipeline.engines.task import STAGING
 from lake_pipeline.lake import Lake
@@ -20,8 +20,10 @@ def finish_interrupted(lake: Lake, dataset: Dataset) -> int:
     """
     lake.ledger.reap(dataset.name)
     one_to_one = dataset.output.files == "one_to_one"
-    for manifest_id in lake.ledger.manifests_to_release(dataset.name) if one_to_one else ():
-        release(dataset.name, manifest_id, lake.store, lake.ledger)
+    if one_to_one and (found := lake.ledger.manifests_to_release(dataset.name)):
+        for manifest_id in found:
+            release(dataset.name, manifest_id, lake.store, lake.ledger)
+        refresh(lake, dataset)
     # Readers first: until they are told, they may be sent to the files that are about to go.
     leftovers = [] if one_to_one else lake.ledger.leftover_outputs(dataset.name)
     refresh_if_stale(lake, dataset)

@@ -124,6 +124,8 @@ def test_the_newest_revision_is_the_one_named() -> None:
 
 def test_what_was_converted_before_rules_could_drop_rows_lost_none_to_them(database_url: str) -> None:
     with psycopg.connect(database_url) as connection:
+        connection.execute("DROP VIEW lake.file_metadata")
+        connection.execute("ALTER TABLE lake.outputs DROP COLUMN file_id, DROP COLUMN staged_path")
         connection.execute("ALTER TABLE lake.file_processing_status DROP COLUMN rows_dropped")
         connection.execute("UPDATE lake.alembic_version SET version_num = '0001'")
         connection.execute(

@@ -21,6 +21,7 @@ import pytest
 import yaml
 
 import lake_pipeline
+from lake_pipeline.catalog.duckdb import refresh
 from lake_pipeline.discovery.listing import discover
 from lake_pipeline.engines.task import Task, read_results, run_task
 from lake_pipeline.errors import LeaseLost, QueryError
@@ -212,13 +213,20 @@ def test_a_file_without_rows_becomes_a_file_without_lines(lake: Lake) -> None:
     assert rows(lake, "select n from trips") == []
 
 
-def test_names_that_are_patterns_elsewhere_are_names_here(lake: Lake) -> None:
-    for name in ("a[1]*?'", "a1", "ü b"):
-        lake.store.put(f"raw-trips/{name}.parquet", parquet(n=[name]))
-    run(lake)
-    assert sorted(rows(lake, "select n, _source_file from trips")) == [
-        (name, f"raw-trips/{name}.parquet") for name in ("a1", "a[1]*?'", "ü b")
-    ]
+def test_names_that_are_patterns_elsewhere_are_names_here(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, database_url: str
+) -> None:
+    extracts = [{"name": "names", "sql": "select n from trips"}]
+    declared = TRIPS | {"checks": {"required": ["n"]}, "extracts": extracts}
+    names = ["a1", "a[1]*?'", "ü b"]
+    with lake_of(monkeypatch, tmp_path, database_url, declared) as lake:
+        for name in names:
+            lake.store.put(f"raw-trips/{name}.parquet", parquet(n=[name]))
+        run(lake)
+        assert sorted(rows(lake, "select n, _source_file from trips")) == [
+            (name, f"raw-trips/{name}.parquet") for name in names
+        ]
+        assert sorted(rows(lake, "select n from trips_names")) == [(name,) for name in names]
 
 
 def test_a_name_that_does_not_end_in_parquet_has_none_as_json(lake: Lake) -> None:
@@ -384,8 +392,10 @@ def test_a_commit_whose_files_could_not_be_given_their_names_is_finished_by_the_
     assert manifest.state == "COMMITTED"
     assert lake.ledger.manifests_to_release("trips") == [manifest.manifest_id]
     assert stored(lake, "_staging/trips/")
-
     lake.store.delete(["trips/2026"])
+    refresh(lake, lake.datasets["trips"])
+    assert rows(lake, "select n from trips") == []
+
     run(lake)
 
     assert lines(lake, "trips/2026/01/a.json") == [{"n": 1}]

@@ -82,10 +82,15 @@ def _mark(path: Path, name: str) -> str:
 
 
 def table_files(lake: Lake, dataset: Dataset) -> dict[str, str | None]:
-    """The table's files as a query engine names them, each with its raw file's key where it is one raw file's."""
+    """The table's files as a query engine names them, each with its raw file's key where it is one raw file's.
+
+    A name that is still to get its first content is left out: the view is made again once it has it.
+    """
     sources = lake.ledger.output_sources(dataset.name)
+    awaited = {path for path in lake.ledger.unreleased_outputs(dataset.name) if not lake.store.exists(path)}
     outputs = lake.ledger.committed_outputs(dataset.name)
-    return {lake.store.uri(output.path): sources.get(output.path) for output in outputs}
+    paths = (output.path for output in outputs if output.path not in awaited)
+    return {lake.store.uri(path): sources.get(path) for path in paths}
 
 
 def view_sql(dataset: Dataset, schema: Schema, files: Mapping[str, str | None]) -> str:

@@ -24,11 +24,15 @@ _SQL_TYPES = {
 }
 
 
+def patterns(files: Iterable[str]) -> list[str]:
+    """The files as patterns that match just them, which is how DuckDB takes them and asks whether it may."""
+    return [_GLOB.sub(_LITERALLY, path) for path in files]
+
+
 def read_sql(columns: Iterable[Column], files: Mapping[str, str]) -> str:
     """A query of the rows of JSON-lines files, typed; `files` maps each to its raw file's key."""
     typed = [(column.name, column.type) for column in columns] + [("_rescued", "string")]
-    paths = f"[{', '.join(literal(_GLOB.sub(_LITERALLY, path)) for path in files)}]"
-    options = f"{paths}, filename = 'lake: file'"
+    options = f"[{', '.join(map(literal, patterns(files)))}], filename = 'lake: file'"
     if any(_is_wide(type_) for _, type_ in typed):
         # Numbers between quotes are texts, which DuckDB casts digit by digit.
         spec = literal(json.dumps({name: _transform(type_) for name, type_ in typed}, ensure_ascii=False))

@@ -14,7 +14,7 @@ import pyarrow.dataset as pds
 from lake_pipeline.checks import Checks
 from lake_pipeline.dataset import Output, partition_keys
 from lake_pipeline.errors import CheckInvalid
-from lake_pipeline.kernel.json_reading import read_sql
+from lake_pipeline.kernel.json_reading import patterns, read_sql
 from lake_pipeline.kernel.quoting import identifier, literal
 from lake_pipeline.kernel.results import CheckOutcome, StagedFile
 from lake_pipeline.schemas import Schema
@@ -131,7 +131,7 @@ def _open(
     names = list(dict.fromkeys([*(column.name for column in schema.columns), *(key.name for key in keys)]))
     if output.format == "json":
         keys_by_path = {str(data / file.path): sources[file.file_id] for file in staged if file.file_id is not None}
-        connection.execute(f"SET allowed_paths = [{', '.join(map(literal, keys_by_path))}]")
+        connection.execute(f"SET allowed_paths = [{', '.join(map(literal, [*keys_by_path, *patterns(keys_by_path)]))}]")
         connection.execute(f"CREATE VIEW staged_rows AS {read_sql(schema.columns, keys_by_path)}")
     else:
         rows = pds.dataset(

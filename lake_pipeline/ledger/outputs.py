@@ -61,6 +61,11 @@ class OutputLedger(LedgerConnection):
         with self._transaction() as connection:
             return [found for (found,) in self._queries.manifests_to_release(connection, dataset=dataset)]
 
+    def unreleased_outputs(self, dataset: str) -> list[str]:
+        """Names that are still to get committed content."""
+        with self._transaction() as connection:
+            return [path for (path,) in self._queries.unreleased_outputs(connection, dataset=dataset)]
+
     def is_released(self, dataset: str, manifest_id: str) -> bool:
         """Whether every committed file of the manifest is under its name."""
         with self._transaction() as connection:

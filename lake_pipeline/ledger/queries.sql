@@ -333,6 +333,10 @@ WHERE dataset = :dataset AND (staged_path IS NOT NULL OR NOT committed) ORDER BY
 SELECT staged_path, path FROM lake.outputs
 WHERE dataset = :dataset AND manifest_id = :manifest_id AND committed AND staged_path IS NOT NULL ORDER BY path;
 
+-- name: unreleased_outputs(dataset)
+-- Names that are still to get committed content.
+SELECT path FROM lake.outputs WHERE dataset = :dataset AND staged_path IS NOT NULL;
+
 -- name: is_released(dataset, manifest_id)$
 -- Whether every committed file of the manifest is under its name.
 SELECT NOT EXISTS (
