@@ -11,6 +11,7 @@ from pydantic import Field, PositiveInt, field_validator, model_validator
 
 from lake_pipeline.checks import Checks
 from lake_pipeline.cron import check_cron
+from lake_pipeline.expectation import Expectation
 from lake_pipeline.landing import GroupTemplate
 from lake_pipeline.notation import Duration, Name, Prefix, Size
 from lake_pipeline.strict import Strict as _Strict
@@ -24,9 +25,10 @@ class Source(_Strict):
     """Where raw files land and how they are read."""
 
     prefix: Prefix = Field(description="where raw files land, below the store's root")
-    format: Literal["json", "ndjson"] = Field(
+    format: Literal["json", "ndjson", "parquet"] = Field(
         "json",
-        description="json: an array, a document or lines; ndjson: one record a line; .gz and .zst by suffix",
+        description="json: an array, a document or lines; ndjson: one record a line; both .gz and .zst by suffix;"
+        " parquet: as it is",
     )
     records: str | None = Field(
         None, description="dotted path to the array of records inside a document, such as features"
@@ -34,6 +36,16 @@ class Source(_Strict):
     group: str = Field(
         "", description='the part of a key below the prefix that says when it landed, such as "{year}/{week}/"'
     )
+
+    expect: Expectation = Field(default_factory=Expectation, description="of Parquet files; see `source.expect` below")
+
+    @model_validator(mode="after")
+    def _fields_suit_the_format(self) -> Source:
+        if self.format == "parquet" and self.records is not None:
+            raise ValueError("records is of JSON documents, and format is parquet")
+        if self.format != "parquet" and self.expect != Expectation():
+            raise ValueError(f"expect is of Parquet files, and format is {self.format}")
+        return self
 
     @field_validator("group")
     @classmethod
@@ -176,19 +188,37 @@ _EXPRESSION = re.compile(r"(?:(year|month|day|hour)\()?([^()]+?)(\))?")
 class Output(_Strict):
     """How curated files are laid out."""
 
-    format: Literal["parquet"] = Field("parquet", description="of the curated files")
+    format: Literal["parquet", "json"] = Field(
+        "parquet", description="of the curated files; json: JSON lines, which need files: one_to_one"
+    )
+    files: Literal["merged", "one_to_one"] = Field(
+        "merged",
+        description="merged: rows of many raw files together; one_to_one: each raw Parquet file becomes one file of its"
+        " own relative name, with the suffix .json in place of .parquet",
+    )
     prefix: Prefix = Field(
         description="where curated files are published, below the store's root; may hold placeholders of source.group"
     )
     partition_by: list[str] = Field(
         default_factory=list, description="columns, or year(c), month(c), day(c), hour(c) of one"
     )
-    compression: Literal["zstd", "snappy", "gzip", "uncompressed"] = Field("zstd", description="of the files' pages")
+    compression: Literal["zstd", "snappy", "gzip", "uncompressed"] = Field("zstd", description="of Parquet pages")
 
     @property
     def stem(self) -> str:
         """The prefix up to its first placeholder: all curated files are below it."""
         return self.prefix.partition("{")[0]
+
+    @model_validator(mode="after")
+    def _files_suit_the_format(self) -> Output:
+        if (self.format == "json") != (self.files == "one_to_one"):
+            raise ValueError(
+                f"format is {self.format} and files is {self.files}: JSON lines are written one file to one file, and"
+                " nothing else is"
+            )
+        if self.files == "one_to_one" and self.partition_by:
+            raise ValueError("partition_by divides a file's rows, and files is one_to_one")
+        return self
 
     @field_validator("partition_by")
     @classmethod
@@ -266,6 +296,29 @@ class Dataset(_Strict):
                 "retention.file_records needs archive.action move, or a file that stays where it landed would be"
                 " taken for a new one"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _source_has_types_of_its_own(self) -> Dataset:
+        if self.source.format == "parquet":
+            if self.schema_.mode == "strings":
+                raise ValueError("schema.mode: strings keeps how JSON is written, and source.format is parquet")
+            if self.transform.utc:
+                raise ValueError("transform.utc: it reads notations of JSON, and source.format is parquet")
+        return self
+
+    @model_validator(mode="after")
+    def _one_to_one_can_be_kept(self) -> Dataset:
+        if self.output.files == "one_to_one":
+            if self.source.format != "parquet":
+                raise ValueError("output.files: one_to_one needs source.format parquet")
+            if self.transform.deduplicate:
+                raise ValueError("transform.deduplicate: it looks across files, and output.files is one_to_one")
+            if self.retention.file_records is not None:
+                raise ValueError(
+                    "retention.file_records: a forgotten file that lands again would replace another manifest's output,"
+                    " and output.files is one_to_one"
+                )
         return self
 
     @model_validator(mode="after")

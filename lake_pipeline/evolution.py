@@ -10,8 +10,11 @@ from lake_pipeline.dataset import SchemaRules
 from lake_pipeline.differences import differences
 from lake_pipeline.errors import SchemaConflict
 from lake_pipeline.kernel.observed import Node
-from lake_pipeline.schemas import RESERVED, Column, ListOf, Path, Schema, StructOf, Type, type_name
+from lake_pipeline.schemas import RESERVED, Column, ListOf, Path, Schema, StructOf, Type, decimal_of, type_name
 from lake_pipeline.transforms import Transform
+
+# What 128 bits hold, and the most that Parquet's readers take.
+MAX_PRECISION = 38
 
 
 def _plain_name(path: Path, rename: Mapping[str, str]) -> str:
@@ -53,7 +56,19 @@ def infer(node: Node, *, inside_list: bool = False, levels: int = 3) -> Type | N
         return "string"
     if kinds <= {"int", "long", "huge", "float"}:
         return "double" if "float" in kinds else "bigint"
-    return next(iter(kinds)) if kinds in ({"boolean"}, {"timestamp"}) else "json"
+    if len(kinds) == 1 and kinds <= {"boolean", "timestamp", "date", "time", "binary"}:
+        return next(iter(kinds))
+    return _decimal(kinds) or "json"
+
+
+def _decimal(kinds: set[str]) -> str | None:
+    """The decimal type that holds what all of these kinds hold, if 38 digits are enough."""
+    parts = [(19, 0) if kind == "int" else decimal_of(kind) for kind in kinds]
+    if any(part is None for part in parts):
+        return None
+    scale = max(part[1] for part in parts if part)
+    precision = max(part[0] - part[1] for part in parts if part) + scale
+    return f"decimal({precision}, {scale})" if precision <= MAX_PRECISION else None
 
 
 def _awkward(keys: Iterable[str]) -> bool:

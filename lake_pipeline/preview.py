@@ -19,8 +19,8 @@ from lake_pipeline.discovery.listing import is_raw_file, listed
 from lake_pipeline.errors import SchemaConflict, StoreError
 from lake_pipeline.evolution import Change, evolve
 from lake_pipeline.kernel.layout import reserved_names
+from lake_pipeline.kernel.settling import survey_of
 from lake_pipeline.kernel.source import RawFile
-from lake_pipeline.kernel.survey import Survey
 from lake_pipeline.lake import Lake
 from lake_pipeline.ledger.models import WaitingFile
 from lake_pipeline.planning import fills
@@ -107,7 +107,7 @@ def _look(
     found.files += len(batch)
     found.bytes += sum(file.size for file in batch)
     settled = schema.version > 0 and not rules.evolves
-    survey = Survey.of(dataset, schema)
+    survey = survey_of(dataset, schema)
     seen = survey.found
     try:
         survey.look(raw, pool, threads)

@@ -19,6 +19,7 @@ from lake_pipeline.differences import differences
 from lake_pipeline.evolution import evolve
 from lake_pipeline.kernel.fetching import fetch
 from lake_pipeline.kernel.parts import MAX_FILES, Part, find_cuts, plan_parts
+from lake_pipeline.kernel.settling import survey_of
 from lake_pipeline.kernel.source import RawFile, Span, count_lines
 from lake_pipeline.kernel.survey import Observation, Survey
 from lake_pipeline.manifests import ManifestFile
@@ -52,14 +53,15 @@ def listed(store: Store, name: str, data: bytes, number: int = 1) -> ManifestFil
 
 
 def look(declared: Dataset, schema: Schema, files: list[RawFile]) -> Survey:
-    survey = Survey.of(declared, schema)
+    survey = survey_of(declared, schema)
+    assert isinstance(survey, Survey)
     with ThreadPoolExecutor(1) as pool:
         survey.look(files, pool, 1)
     return survey
 
 
 def look_in_parts(declared: Dataset, schema: Schema, parts: list[RawFile]) -> Observation:
-    whole, lines = Survey.of(declared, schema), 0
+    whole, lines = survey_of(declared, schema), 0
     for part in parts:
         found = look(declared, schema, [part]).found
         found.root.move(lines)

@@ -124,6 +124,8 @@ def test_the_newest_revision_is_the_one_named() -> None:
 
 def test_what_was_converted_before_rows_could_be_dropped_or_exploded_had_none_of_them(database_url: str) -> None:
     with psycopg.connect(database_url) as connection:
+        connection.execute("DROP VIEW lake.file_metadata")
+        connection.execute("ALTER TABLE lake.outputs DROP COLUMN file_id, DROP COLUMN staged_path")
         connection.execute(
             "ALTER TABLE lake.file_processing_status DROP COLUMN rows_dropped, DROP COLUMN rows_exploded"
         )

@@ -16,11 +16,11 @@ from lake_pipeline.engines.merging import plan_merges, shares
 from lake_pipeline.engines.stages import Merge, Written, merge_share, survey_part, write_part
 from lake_pipeline.engines.task import Task
 from lake_pipeline.errors import LakeError, ObjectChanged, SettingsError
-from lake_pipeline.evolution import evolve
-from lake_pipeline.kernel.layout import Layout
 from lake_pipeline.kernel.parts import Part
 from lake_pipeline.kernel.results import StagedFile
-from lake_pipeline.kernel.writing import Shapes, rows_by_source
+from lake_pipeline.kernel.settling import settle
+from lake_pipeline.kernel.staging import rows_by_source
+from lake_pipeline.kernel.writing import Recipe
 from lake_pipeline.lake import Lake, open_lake
 from lake_pipeline.schemas import Schema
 from lake_pipeline.settings import load_settings
@@ -44,9 +44,9 @@ class Share:
 
     def write(self, attempt: str) -> Written:
         surveyed = survey_part(self.task, self.part)
-        schema, _ = evolve(Schema(), surveyed.found.root, DECLARED.schema_)
-        shapes = Shapes.of(surveyed.found.root, Layout.of(schema, DECLARED.output))
-        return write_part(self.task, schema, shapes, self.part, surveyed.proof, attempt)
+        schema, _ = settle(DECLARED, Schema(), surveyed.found.root)
+        recipe = Recipe.of(DECLARED, Schema(), schema, {}, surveyed.found.root)
+        return write_part(self.task, recipe, self.part, surveyed.proof, attempt)
 
 
 def test_two_tries_of_a_task_stage_apart_so_that_only_the_one_that_is_named_counts(tmp_path: Path) -> None:
@@ -65,7 +65,7 @@ def test_a_file_that_changes_between_survey_and_write_is_refused(tmp_path: Path)
     surveyed = survey_part(share.task, share.part)
     share.store.put("raw/b.ndjson", LINES + LINES)
     with pytest.raises(ObjectChanged, match=r"raw/b\.ndjson was"):
-        write_part(share.task, Schema(), Shapes(None, None), share.part, surveyed.proof, "write/x")
+        write_part(share.task, Recipe(Schema(), None, None, False), share.part, surveyed.proof, "write/x")
 
 
 def test_merged_files_hold_the_same_rows_under_the_final_names(tmp_path: Path) -> None:
@@ -82,7 +82,7 @@ def test_merged_files_hold_the_same_rows_under_the_final_names(tmp_path: Path) -
 
 def test_files_are_merged_up_to_a_size_and_work_is_shared_evenly() -> None:
     def staged(folder: str, number: int, size: int) -> StagedFile:
-        return StagedFile(f"{folder}/{number}.parquet", size, size, f"write/{folder}-{number}")
+        return StagedFile(f"{folder}/{number}.parquet", size, size, staged=f"write/{folder}-{number}")
 
     merges = plan_merges([staged("a=1", n, 40) for n in range(5)] + [staged("a=2", 0, 500)], "m-a1", 100)
 

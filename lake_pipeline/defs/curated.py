@@ -1,4 +1,4 @@
-"""The curated asset: a manifest's rows as Hive-partitioned Parquet."""
+"""The curated asset: a manifest's rows as Hive-partitioned Parquet, or as JSON lines."""
 
 # Annotations are read by Dagster when a definition is made, so they are not postponed here.
 from collections.abc import Iterator

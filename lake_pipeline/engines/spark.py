@@ -14,16 +14,16 @@ from lake_pipeline.engines.cluster import Cluster
 from lake_pipeline.engines.merging import plan_merges, shares
 from lake_pipeline.engines.stages import Surveyed, Written, merge_share, survey_part, write_part
 from lake_pipeline.engines.task import Task
-from lake_pipeline.evolution import evolve
 from lake_pipeline.kernel.accounts import Counts, failed_files, file_results
 from lake_pipeline.kernel.convert import Clock
-from lake_pipeline.kernel.layout import FILE_BYTES, Layout, reserved_names
+from lake_pipeline.kernel.layout import FILE_BYTES
 from lake_pipeline.kernel.parts import Part, find_cuts, plan_parts
 from lake_pipeline.kernel.quality import evaluate
 from lake_pipeline.kernel.references import load_references
 from lake_pipeline.kernel.results import RECORDS, CheckOutcome, FileResult, Results, StagedFile
-from lake_pipeline.kernel.survey import Observation, Proof, Survey
-from lake_pipeline.kernel.writing import Shapes
+from lake_pipeline.kernel.settling import settle, survey_of
+from lake_pipeline.kernel.survey import Observation, Proof
+from lake_pipeline.kernel.writing import Recipe
 from lake_pipeline.manifests import Manifest, read_manifest
 from lake_pipeline.schemas import Schema
 from lake_pipeline.store import Store
@@ -64,11 +64,10 @@ def convert_on_spark(
         seen = _together(manifest, task, parts, surveyed)
     found = seen.found
     on_progress(f"{sum(found.rows.values()):,} records seen, {len(found.unreadable)} files unreadable")
-    schema, changes = evolve(known, found.root, dataset.schema_, reserved_names(dataset.output), dataset.transform)
-    layout = Layout.of(schema, dataset.output, dataset.transform, load_references(dataset.transform, store))
+    schema, changes = settle(dataset, known, found.root)
+    recipe = Recipe.of(dataset, known, schema, load_references(dataset.transform, store), found.root)
     with clock.step("write"):
-        write = partial(_write, share, schema, Shapes.of(found.root, layout))
-        written = cluster.run("write", write, seen.parts)
+        written = cluster.run("write", partial(_write, share, recipe), seen.parts)
     with clock.step("merge"):
         outputs = _merge(task, share, cluster, [file for one in written for file in one.outputs])
     on_progress(f"{sum(output.rows for output in outputs):,} rows staged in {len(outputs)} files")
@@ -79,7 +78,7 @@ def convert_on_spark(
         files = [*seen.failed, *file_results(manifest.files, found, counts)]
         quarantined = _gather_records(task, store, scratch, written)
     with clock.step("checks"):
-        checks = _check(task, store, scratch, schema, outputs)
+        checks = _check(task, store, scratch, schema, manifest, outputs)
     return Results(
         files=tuple(files),
         outputs=outputs,
@@ -104,8 +103,8 @@ def _survey(task: Task, part: Part, _: str) -> Surveyed:
     return survey_part(task, part)
 
 
-def _write(task: Task, schema: Schema, shapes: Shapes, share: tuple[Part, Proof], attempt: str) -> Written:
-    return write_part(task, schema, shapes, *share, attempt)
+def _write(task: Task, recipe: Recipe, share: tuple[Part, Proof], attempt: str) -> Written:
+    return write_part(task, recipe, *share, attempt)
 
 
 def _together(manifest: Manifest, task: Task, parts: Sequence[Part], surveyed: Sequence[Surveyed]) -> _Seen:
@@ -114,7 +113,7 @@ def _together(manifest: Manifest, task: Task, parts: Sequence[Part], surveyed: S
     Raises:
         SchemaConflict: more paths than any schema of this dataset may have.
     """
-    whole = Survey.of(task.dataset, Schema.from_json(task.schema))
+    whole = survey_of(task.dataset, Schema.from_json(task.schema))
     found = whole.found
     failed = {result.id: result for one in surveyed for result in one.failed}
     for one in surveyed:
@@ -148,6 +147,8 @@ def _together(manifest: Manifest, task: Task, parts: Sequence[Part], surveyed: S
 
 def _merge(task: Task, share: Task, cluster: Cluster, outputs: list[StagedFile]) -> tuple[StagedFile, ...]:
     """The parts' files under their final names, small ones of one Hive partition merged."""
+    if task.dataset.output.files == "one_to_one":
+        return tuple(outputs)
     merges = plan_merges(outputs, f"{task.manifest_id}-a{task.attempt}", FILE_BYTES)
     alone = [replace(merge.inputs[0], path=merge.path, staged=merge.inputs[0].key) for merge in merges if merge.is_done]
     work = shares([merge for merge in merges if not merge.is_done], cluster.slots)
@@ -170,7 +171,7 @@ def _gather_records(task: Task, store: Store, scratch: Path, written: Sequence[W
 
 
 def _check(
-    task: Task, store: Store, scratch: Path, schema: Schema, outputs: tuple[StagedFile, ...]
+    task: Task, store: Store, scratch: Path, schema: Schema, manifest: Manifest, outputs: tuple[StagedFile, ...]
 ) -> tuple[CheckOutcome, ...]:
     """The declared checks, which may look at all rows at once, so the driver has them at hand."""
     dataset = task.dataset
@@ -181,4 +182,5 @@ def _check(
         place = data / file.path
         place.parent.mkdir(parents=True, exist_ok=True)
         place.symlink_to(store.fetch(task.staging + file.key, scratch))
-    return evaluate(dataset.checks, dataset.output, schema, data, outputs)
+    keys = {file.id: file.key for file in manifest.files}
+    return evaluate(dataset.checks, dataset.output, schema, data, outputs, keys)

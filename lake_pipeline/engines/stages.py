@@ -11,20 +11,22 @@ import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lake_pipeline.engines.task import Task
 from lake_pipeline.errors import ObjectChanged
 from lake_pipeline.kernel.accounts import Counts
 from lake_pipeline.kernel.fetching import check_unchanged, fetch
+from lake_pipeline.kernel.means import Means
 from lake_pipeline.kernel.merging import merge_parquet
 from lake_pipeline.kernel.parts import Part
 from lake_pipeline.kernel.references import load_references
-from lake_pipeline.kernel.results import DATA, RECORDS, FileResult, StagedFile
+from lake_pipeline.kernel.results import RECORDS, FileResult, StagedFile
+from lake_pipeline.kernel.settling import survey_of
 from lake_pipeline.kernel.source import count_lines
-from lake_pipeline.kernel.survey import Observation, Proof, Survey
-from lake_pipeline.kernel.writing import Means, Shapes, Writer
+from lake_pipeline.kernel.survey import Observation, Proof
+from lake_pipeline.kernel.writing import Recipe, Writer
 from lake_pipeline.schemas import Schema
 from lake_pipeline.store import Store
 
@@ -75,22 +77,21 @@ def survey_part(task: Task, part: Part) -> Surveyed:
     store = Store(task.store_url)
     with _scratch() as scratch, ThreadPoolExecutor(task.threads) as pool:
         raw, failed = fetch(part.files, store, scratch, part.span)
-        survey = Survey.of(task.dataset, Schema.from_json(task.schema))
+        survey = survey_of(task.dataset, Schema.from_json(task.schema))
         survey.look(raw, pool, task.threads)
         lines = count_lines(raw[0]) if part.span and raw else 0
         size = part.span.end - part.span.start if part.span else sum(file.path.stat().st_size for file in raw)
         return Surveyed(survey.found, failed, survey.proof, lines, size)
 
 
-def write_part(task: Task, schema: Schema, shapes: Shapes, part: Part, proof: Proof, attempt: str) -> Written:
+def write_part(task: Task, recipe: Recipe, part: Part, proof: Proof, attempt: str) -> Written:
     """Stage the rows of a part whose files can all be read; `attempt` names the folder, one for each try.
 
     Raises:
         ObjectChanged: a file is gone, or is another version by now.
     """
     store, dataset = Store(task.store_url), task.dataset
-    references = load_references(dataset.transform, store)
-    writer = Writer(dataset, schema, references, shapes, f"{task.manifest_id}-a{task.attempt}")
+    writer = Writer(dataset, recipe, load_references(dataset.transform, store), f"{task.manifest_id}-a{task.attempt}")
     with _scratch() as scratch, ThreadPoolExecutor(task.threads) as pool:
         raw, failed = fetch(part.files, store, scratch, part.span)
         if failed:
@@ -99,7 +100,7 @@ def write_part(task: Task, schema: Schema, shapes: Shapes, part: Part, proof: Pr
             means = Means(scratch, task.threads, task.memory)
             outputs, counts = writer.write(raw, proof, folder, means, pool)
             check_unchanged(part.files, store)
-    placed = (StagedFile(file.path, file.rows, file.bytes, f"{attempt}/{DATA}/{file.path}") for file in outputs)
+    placed = (replace(file, staged=f"{attempt}/{file.key}") for file in outputs)
     return Written(tuple(placed), counts, f"{attempt}/{RECORDS}" if counts.quarantined.total() else None)
 
 
@@ -118,7 +119,7 @@ def merge_share(task: Task, merges: list[Merge], attempt: str) -> list[StagedFil
         merge_parquet(at_hand, task.dataset.output, Means(scratch, task.threads, task.memory))
         sizes = [(folder / merge.path).stat().st_size for merge in merges]
     return [
-        StagedFile(merge.path, merge.rows, size, f"{attempt}/{merge.path}")
+        StagedFile(merge.path, merge.rows, size, staged=f"{attempt}/{merge.path}")
         for merge, size in zip(merges, sizes, strict=True)
     ]
 

@@ -14,15 +14,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lake_pipeline.dataset import Dataset
-from lake_pipeline.evolution import evolve
 from lake_pipeline.kernel.accounts import failed_files, file_results
 from lake_pipeline.kernel.fetching import check_unchanged, fetch
-from lake_pipeline.kernel.layout import Layout, reserved_names
+from lake_pipeline.kernel.means import Means
 from lake_pipeline.kernel.quality import evaluate
 from lake_pipeline.kernel.references import load_references
 from lake_pipeline.kernel.results import DATA, RECORDS, Results
-from lake_pipeline.kernel.survey import Survey
-from lake_pipeline.kernel.writing import Means, Shapes, Writer
+from lake_pipeline.kernel.settling import settle, survey_of
+from lake_pipeline.kernel.writing import Recipe, Writer
 from lake_pipeline.manifests import Manifest
 from lake_pipeline.schemas import Schema
 from lake_pipeline.store import Store
@@ -51,7 +50,7 @@ class Job:
 
     @property
     def name(self) -> str:
-        """How the names of its Parquet files begin."""
+        """How the names of merged files begin."""
         return f"{self.manifest.manifest_id}-a{self.attempt}"
 
 
@@ -69,7 +68,7 @@ class Clock:
 
 
 def convert(job: Job, store: Store, on_progress: Callable[[str], None] = _log.info) -> Results:
-    """Read every raw file of the manifest and stage its rows as Parquet.
+    """Read every raw file of the manifest and stage its rows, as Parquet or JSON lines.
 
     Raises:
         CheckInvalid: a declared check cannot be evaluated.
@@ -87,18 +86,16 @@ def convert(job: Job, store: Store, on_progress: Callable[[str], None] = _log.in
             raw, failed = fetch(job.manifest.files, store, job.scratch)
         on_progress(f"{len(raw):,} files at hand, {len(failed)} missing or changed")
         with clock.step("survey"):
-            survey = Survey.of(dataset, job.schema)
+            survey = survey_of(dataset, job.schema)
             survey.look(raw, pool, job.threads)
             found = survey.found
             found.settle()
         failed += failed_files(job.manifest.files, found)
         readable = [file for file in raw if file.id in found.rows]
         on_progress(f"{sum(found.rows.values()):,} records seen, {len(found.unreadable)} files unreadable")
-        schema, changes = evolve(
-            job.schema, found.root, dataset.schema_, reserved_names(dataset.output), dataset.transform
-        )
-        layout = Layout.of(schema, dataset.output, dataset.transform, references)
-        writer = Writer(dataset, schema, references, Shapes.of(found.root, layout), job.name)
+        schema, changes = settle(dataset, job.schema, found.root)
+        recipe = Recipe.of(dataset, job.schema, schema, references, found.root)
+        writer = Writer(dataset, recipe, references, job.name)
         with clock.step("write"):
             outputs, counts = writer.write(readable, survey.proof, job.staging, means, pool)
         on_progress(f"{sum(output.rows for output in outputs):,} rows staged in {len(outputs)} files")
@@ -107,7 +104,8 @@ def convert(job: Job, store: Store, on_progress: Callable[[str], None] = _log.in
         check_unchanged((file for file in job.manifest.files if file.id in read), store)
         files = [*failed, *file_results(job.manifest.files, found, counts)]
     with clock.step("checks"):
-        checks = evaluate(dataset.checks, dataset.output, schema, job.staging / DATA, outputs)
+        keys = {file.id: file.key for file in job.manifest.files}
+        checks = evaluate(dataset.checks, dataset.output, schema, job.staging / DATA, outputs, keys)
     return Results(
         files=tuple(files),
         outputs=outputs,

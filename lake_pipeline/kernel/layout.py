@@ -12,7 +12,7 @@ from lake_pipeline.kernel.instants import instant_sql
 from lake_pipeline.kernel.quoting import identifier, literal
 from lake_pipeline.kernel.references import References
 from lake_pipeline.kernel.transform import DROPPED, POSITION, Rules
-from lake_pipeline.schemas import RESERVED, Column, ListOf, Path, Schema, StructOf, Type, type_name
+from lake_pipeline.schemas import RESERVED, Column, ListOf, Path, Schema, StructOf, Type, needs_parquet, type_name
 from lake_pipeline.transforms import Transform
 
 _SQL_TYPES = {
@@ -107,9 +107,10 @@ class Layout:
             instants,
         )
 
-    def select(self, source: str) -> str:
+    def select(self, source: str, *, typed: bool = False) -> str:
         """A query over `source` (columns text, file, rescued) with the table's columns and the Hive keys.
 
+        `typed`: `source` has, in place of text, a struct r whose fields are columns by their names, of their types.
         Where a rule may drop rows, `source` has a column position too, and the query has all rows and a column
         `DROPPED` with the rule that drops them.
 
@@ -118,9 +119,12 @@ class Layout:
         """
         position = self.rules.transform.drops
         taken = f"file, rescued{', position' if position else ''}"
-        parsed = f"SELECT json_transform(text, {literal(self.spec)}) AS r, {taken} FROM {source}"
+        record = "r" if typed else f"json_transform(text, {literal(self.spec)}) AS r"
+        parsed = f"SELECT {record}, {taken} FROM {source}"
         columns = [
-            f"{self._value(column)} AS {identifier(_spelled(column, self.output))}" for column in self.columns.values()
+            f"{value} AS {identifier(_spelled(column, self.output))}"
+            for column in self.columns.values()
+            for value in [f"r.{identifier(column.name)}" if typed else self._value(column)]
         ]
         selected = [*columns, "file AS _source_file", "rescued AS _rescued"]
         selected += [f"position AS {identifier(POSITION)}"] if position else []
@@ -168,12 +172,13 @@ class Layout:
         column = _find(self.schema, name)
         if part is None or column is None:
             return "NULL::BIGINT" if part else "NULL::VARCHAR"
-        if column.type == "timestamp":
+        if column.type in ("timestamp", "date"):
             return f"{part}({identifier(_spelled(column, self.output))})"
         if column.type in ("string", "text"):
             return f"{part}(TRY_CAST({identifier(_spelled(column, self.output))} AS TIMESTAMP))"
         raise SchemaConflict(
-            f"output.partition_by: {part}({name}) needs a timestamp or text, and {name} is {type_name(column.type)}"
+            f"output.partition_by: {part}({name}) needs a timestamp, a date or text, and {name} is"
+            f" {type_name(column.type)}"
         )
 
 
@@ -191,7 +196,7 @@ def _label_columns(schema: Schema, output: Output) -> list[Column]:
     """Text columns whose values become folder names."""
     columns = [_find(schema, name) for _, part, name in partition_keys(output.partition_by) if part is None]
     for column in columns:
-        if column and (column.type == "json" or not isinstance(column.type, str)):
+        if column and (column.type in ("json", "binary") or not isinstance(column.type, str)):
             raise SchemaConflict(
                 f"output.partition_by: {column.name} is {type_name(column.type)}, which no folder name can hold"
             )
@@ -242,5 +247,7 @@ def _spec(type_: Type) -> Any:
             return {name: _spec(inner) for name, inner in fields}
         case "timestamp":
             return "VARCHAR"
+        case _ if needs_parquet(type_):
+            return "VARCHAR"  # of typed sources alone, which are not parsed
         case _:
             return _SQL_TYPES[type_]

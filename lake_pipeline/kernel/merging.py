@@ -9,8 +9,9 @@ from pathlib import Path
 from lake_pipeline.dataset import Output
 from lake_pipeline.errors import ConservationError
 from lake_pipeline.kernel.layout import parquet_options
+from lake_pipeline.kernel.means import Means
 from lake_pipeline.kernel.quoting import literal
-from lake_pipeline.kernel.writing import Means, rows_by_source
+from lake_pipeline.kernel.staging import rows_by_source
 
 
 def merge_parquet(merges: Mapping[Path, list[Path]], output: Output, means: Means) -> None:

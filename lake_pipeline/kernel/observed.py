@@ -18,7 +18,9 @@ class Node:
     """One path: the kinds of values seen there, with the file and line that first showed each.
 
     Kinds: boolean, int (to 15 digits), long (to 64 bits), huge (a larger integer), float, string, timestamp (where
-    hinted), array, object, and any (kept as JSON text, not looked into). Null and absent are no kinds.
+    hinted), array, object, and any (kept as JSON text, not looked into). Null and absent are no kinds. In Parquet,
+    where a column's type is looked at and not its values, int is every integer, and there are date, time, binary and
+    decimal(p, s).
     """
 
     examples: dict[str, str] = field(default_factory=dict)
@@ -50,6 +52,13 @@ class Node:
         below = sum(child.size() for child in self.children.values())
         return 1 + below + (self.element.size() if self.element else 0)
 
+    def note_order(self, keys: Mapping[str, Any]) -> bool:
+        """Take in the order of an object's keys; True if that showed anything new."""
+        new = note_order(self.orders, keys)
+        if new:
+            self.taught.append(tuple(keys))
+        return new
+
     def add(self, later: Node) -> None:
         """Add what was seen here in a later part of the manifest, as if one process had seen both."""
         if later.examples:
@@ -59,8 +68,7 @@ class Node:
         self.seen += later.seen
         self.present += later.present
         for keys in later.taught:
-            if note_order(self.orders, dict.fromkeys(keys)):
-                self.taught.append(keys)
+            self.note_order(dict.fromkeys(keys))
         for key, child in later.children.items():
             self.children.setdefault(key, Node()).add(child)
         if later.element:
@@ -158,9 +166,7 @@ def _observe_object(node: Node, value: Mapping[str, Any], where: str, lens: Lens
     # The shape must learn that a key is optional when the first object comes that lacks it.
     lacks = len(value) < len(node.children) or any(key not in node.children for key in value)
     new = lacks and any(child.present == node.seen and key not in value for key, child in node.children.items())
-    if note_order(node.orders, value):
-        node.taught.append(tuple(value))
-        new = True
+    new |= node.note_order(value)
     for key, item in value.items():
         child = node.children.get(key)
         if child is None:

@@ -48,10 +48,10 @@ def plan_parts(files: Iterable[ManifestFile], size: int, cuts: Mapping[int, list
 def find_cuts(file: ManifestFile, source: Source, store: Store, size: int) -> list[int]:
     """Where a file is to be cut so that each span is about `size` bytes of whole lines; empty where it stays whole.
 
-    Compressed files, arrays, documents and text that is not UTF-8 stay whole; so does what cannot be read, for whoever
-    reads all of it says best why.
+    Parquet, compressed files, arrays, documents and text that is not UTF-8 stay whole; so does what cannot be read,
+    for whoever reads all of it says best why.
     """
-    if file.size <= size or compression_of(file.key):
+    if source.format == "parquet" or file.size <= size or compression_of(file.key):
         return []
     try:
         head = store.get_range(file.location, 0, min(CHUNK_BYTES, file.size)).removeprefix(codecs.BOM_UTF8)

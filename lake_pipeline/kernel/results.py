@@ -53,14 +53,16 @@ class FileResult:
 
 @dataclass(frozen=True)
 class StagedFile:
-    """One Parquet file: its path below the output prefix, and its key below the attempt's staging prefix.
+    """A curated file: its path below the output prefix, and its key below the attempt's staging prefix.
 
-    Where no key is given, the file lies in `data/` under the path that it will have.
+    `file_id` is that of the raw file, where one file becomes one file. Where no key is given, the file lies in `data/`
+    under the path that it will have.
     """
 
     path: str
     rows: int
     bytes: int
+    file_id: int | None = None
     staged: str = ""
 
     @property

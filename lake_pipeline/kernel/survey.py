@@ -94,13 +94,6 @@ class Survey:
     plain: set[tuple[int, int]] = field(default_factory=set)
     lessons: int = 0  # how often something new was seen
 
-    @staticmethod
-    def of(dataset: Dataset, schema: Schema) -> Survey:
-        """The survey of a dataset's files where these columns are known."""
-        rules = dataset.schema_
-        fixed = schema.version > 0 and not rules.evolves
-        return Survey(lens_of(dataset, schema), dataset.source, rules.max_columns, fixed, rules.flatten.explode_path)
-
     @property
     def proof(self) -> Proof:
         """What is known of the blocks, so that the second pass need not match them again."""

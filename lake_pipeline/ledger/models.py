@@ -148,6 +148,23 @@ class FileRow:
 
 
 @dataclass(frozen=True)
+class FileMetadata:
+    """What became of a raw file; `output_paths` are all files of its manifest where rows of many share them."""
+
+    file_id: int
+    source_path: str
+    output_paths: list[str] | None
+    status: FileStatus
+    started_at: datetime | None
+    ended_at: datetime | None
+    record_count: int | None
+    file_size_bytes: int
+    error_message: str | None
+    created_at: datetime
+    updated_at: datetime
+
+
+@dataclass(frozen=True)
 class WaitingFile:
     """A raw file that the next runs convert; `location` is where it lies now."""
 
@@ -196,11 +213,17 @@ class FileOutcome:
 
 @dataclass(frozen=True)
 class OutputFile:
-    """A curated file: its key in the store, its rows and its bytes."""
+    """A curated file: its key in the store, its rows and its bytes.
+
+    Where one raw file becomes one file, `file_id` is that of the raw file, and `staged_path` is where the content lies
+    that the key gets once it is committed.
+    """
 
     path: str
     rows: int
     bytes: int
+    file_id: int | None = None
+    staged_path: str | None = None
 
 
 @dataclass(frozen=True)
