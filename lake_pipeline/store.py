@@ -112,10 +112,10 @@ class Store:
         except Exception as error:
             raise self._translate(error, key) from error
 
-    def get_range(self, key: str, start: int, end: int) -> bytes:
-        """The object's bytes from `start` up to `end`, which lies within it."""
+    def get_range(self, key: str, start: int, length: int) -> bytes:
+        """The object's bytes from `start` on, `length` of them, which it must have."""
         try:
-            return bytes(obstore.get_range(self._store, key, start=start, end=end))
+            return bytes(obstore.get_range(self._store, key, start=start, length=length))
         except Exception as error:
             raise self._translate(error, key) from error
 

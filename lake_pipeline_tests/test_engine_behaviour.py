@@ -6,6 +6,7 @@ The parts are so small that each large file is cut many times, and that what bel
 from __future__ import annotations
 
 import gzip
+import io
 import json
 import random
 from collections import Counter
@@ -15,6 +16,8 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 import dagster as dg
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from lake_pipeline.catalog.duckdb import query
@@ -47,6 +50,17 @@ POSTS: dict[str, Any] = {
     "checks": {"unique": ["id"]},
 }
 
+FARES: dict[str, Any] = {
+    "name": "fares",
+    "source": {"prefix": "fares/", "format": "parquet"},
+    "output": {"prefix": "curated/fares/", "partition_by": ["vendor"]},
+}
+SLIPS: dict[str, Any] = {
+    "name": "slips",
+    "source": {"prefix": "slips/", "format": "parquet"},
+    "output": {"prefix": "curated/slips/", "format": "json", "files": "one_to_one"},
+}
+
 
 # An engine and a store, as the variables that choose them.
 Pair: TypeAlias = dict[str, str]
@@ -70,6 +84,8 @@ class Seen:
 
     trips: list[dict[str, Any]]
     posts: list[dict[str, Any]]
+    fares: list[dict[str, Any]]
+    slips: dict[str, bytes]
     files: dict[str, tuple[Any, ...]]
     versions: list[tuple[Any, ...]]
     quarantined: list[dict[str, Any]]
@@ -93,6 +109,8 @@ def seen_in(lake: Lake) -> Seen:
     return Seen(
         trips=table(lake, "trips"),
         posts=table(lake, "posts"),
+        fares=table(lake, "fares"),
+        slips={key: lake.store.get(key) for key in stored(lake, "curated/slips/")},
         files={
             file.s3_key: (
                 file.status,
@@ -146,6 +164,10 @@ def fill(lake: Lake) -> None:
     lake.store.put("trips/2026/week07/hopeless.json", b'{"id": 1, "id": 2}\n' * 2000)
     post(lake, "posts/a.ndjson", range(400), hour=1)
     post(lake, "posts/b.ndjson", range(200, 500), hour=2)
+    for prefix in ("fares/", "slips/"):
+        lake.store.put(f"{prefix}1.parquet", parquet(vendor=["a", "b"] * 100, fare=list(range(200))))
+        lake.store.put(f"{prefix}2.parquet", parquet(vendor=["a"] * 100, fare=[0.5] * 100, tip=[None] * 99 + [2**60]))
+        lake.store.put(f"{prefix}cut.parquet", parquet(vendor=["a"] * 100)[:-20])
     land(lake, "posts/c.ndjson", {"id": None, "at": "2026-02-01T00:00:00Z"}, {"at": "2026-02-01T00:00:00Z"})
 
 
@@ -154,6 +176,12 @@ def add(lake: Lake) -> None:
     numbers = range(RECORDS, RECORDS + 300)
     more: dict[int, dict[str, Any]] = {990: {"weather": "rain"}, 1100: {"km": "far"}, 1150: {"late": {"seq": "one"}}}
     land(lake, "trips/2026/week08/next.json", *(trip(number, **more.get(number, {})) for number in numbers))
+
+
+def parquet(**columns: list[Any]) -> bytes:
+    file = io.BytesIO()
+    pq.write_table(pa.table(columns), file)
+    return file.getvalue()
 
 
 def lines(numbers: range) -> bytes:
@@ -173,9 +201,9 @@ def lake_seen(pair: Pair, home: Path, database_url: str) -> Seen:
     with pytest.MonkeyPatch.context() as patch:
         for name, value in pair.items():
             patch.setenv(name, value)
-        with lake_of(patch, home, database_url, TRIPS, POSTS) as lake:
+        with lake_of(patch, home, database_url, TRIPS, POSTS, FARES, SLIPS) as lake:
             fill(lake)
-            assert run(lake) == 2
+            assert run(lake) == 4
             add(lake)
             assert run(lake) == 1
             return seen_in(lake)
@@ -200,6 +228,8 @@ def reference(tmp_path_factory: pytest.TempPathFactory, postgres_url: str, templ
 def test_everything_that_a_user_sees_is_what_the_local_engine_makes(seen: Seen, reference: Seen) -> None:
     assert seen.trips == reference.trips
     assert seen.posts == reference.posts
+    assert seen.fares == reference.fares
+    assert seen.slips == reference.slips
     assert seen.files == reference.files
     assert seen.versions == reference.versions
     assert seen.quarantined == reference.quarantined
@@ -247,7 +277,7 @@ def test_a_bad_record_is_set_aside_with_its_line_in_the_whole_file(seen: Seen) -
 
 def test_unreadable_files_are_quarantined_whole_however_they_were_cut(seen: Seen) -> None:
     reasons = {key: outcome[-1] for key, outcome in seen.files.items() if outcome[0] == "QUARANTINED"}
-    assert reasons.keys() == {
+    assert reasons.keys() == {"fares/cut.parquet", "slips/cut.parquet"} | {
         f"trips/2026/week07/{name}.json{suffix}"
         for name, suffix in [("cut", ".gz"), ("empty", ""), ("picture", ""), ("hopeless", "")]
     }
@@ -267,6 +297,19 @@ def test_equal_rows_of_any_parts_are_deduplicated_and_counted(seen: Seen) -> Non
         "posts/b.ndjson": (300, 300, 0, 0, 0),
         "posts/c.ndjson": (2, 0, 0, 0, 2),
     }
+
+
+def test_parquet_files_are_read_whole_and_share_their_columns(seen: Seen) -> None:
+    assert len(seen.fares) == 300
+    assert {row["fare"] for row in seen.fares if row["_source_file"] == "fares/2.parquet"} == {0.5}
+    assert max(row["tip"] or 0 for row in seen.fares) == 2**60
+    assert seen.files["fares/cut.parquet"][0] == "QUARANTINED"
+
+
+def test_one_file_becomes_one_file_of_json_lines(seen: Seen) -> None:
+    assert sorted(seen.slips) == ["curated/slips/1.json", "curated/slips/2.json"]
+    first, last = (json.loads(seen.slips[key].splitlines()[-1]) for key in sorted(seen.slips))
+    assert (first["vendor"], first["fare"], last["tip"]) == ("b", 199, 2**60)
 
 
 def test_checks_look_at_all_rows_of_a_manifest_together(seen: Seen) -> None:

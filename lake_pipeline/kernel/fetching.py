@@ -41,7 +41,7 @@ def _fetch_span(file: ManifestFile, store: Store, scratch: Path, span: Span) -> 
     target = scratch / f"{file.id}-{span.start}"
     with target.open("wb") as copy:
         for start in range(span.start, span.end, CHUNK_BYTES):
-            copy.write(store.get_range(file.location, start, min(start + CHUNK_BYTES, span.end)))
+            copy.write(store.get_range(file.location, start, min(CHUNK_BYTES, span.end - start)))
     return target
 
 

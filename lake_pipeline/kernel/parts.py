@@ -77,7 +77,7 @@ def _line_start(file: ManifestFile, store: Store, offset: int, size: int) -> int
     while position < file.size:
         if position - offset > MAX_DOCUMENT_BYTES - size:
             return None
-        data = store.get_range(file.location, position, min(position + step, file.size))
+        data = store.get_range(file.location, position, min(step, file.size - position))
         if (found := data.find(b"\n")) >= 0:
             return position + found + 1
         position, step = position + len(data), CHUNK_BYTES
