@@ -77,7 +77,6 @@ def test_a_relative_store_is_below_the_working_directory(
     ("name", "value", "reason"),
     [
         ("LAKE_ENGINE", "flink", "'local', 'spark' or 'glue'"),
-        ("LAKE_SPARK_PART", "0MiB", "greater than 0"),
         ("LAKE_SPARK_PART", "much", "is not a size"),
         ("LAKE_THREADS", "0", "greater than 0"),
         ("LAKE_THREADS", "many", "valid integer"),
