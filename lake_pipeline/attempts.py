@@ -50,7 +50,7 @@ def run_attempt(lake: Lake, dataset: Dataset, manifest_id: str, engine: Callable
     try:
         with _heartbeat(ledger, dataset.name, manifest_id, attempt):
             _check_format(lake, dataset)
-            manifest = current_manifest(ledger, store, dataset.name, manifest_id)
+            manifest = current_manifest(ledger, store, dataset, manifest_id)
             results, leftovers = _convert_and_publish(lake, dataset, manifest_id, attempt, engine)
     except LeaseLost:
         raise

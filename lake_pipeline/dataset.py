@@ -14,6 +14,7 @@ from lake_pipeline.cron import check_cron
 from lake_pipeline.expectation import Expectation
 from lake_pipeline.landing import GroupTemplate
 from lake_pipeline.notation import Duration, Name, Prefix, Size
+from lake_pipeline.schema_rules import SchemaRules
 from lake_pipeline.strict import Strict as _Strict
 from lake_pipeline.transforms import Transform
 
@@ -59,6 +60,9 @@ class Source(_Strict):
         return GroupTemplate.parse(self.group)
 
 
+_DOCUMENT = re.compile(r"(?:[\w.=/-]|\{(?:dataset|group|sequence)\})+\.json", re.ASCII)
+
+
 class Batch(_Strict):
     """How large a manifest may grow and how long it waits for more files."""
 
@@ -70,6 +74,23 @@ class Batch(_Strict):
         timedelta(minutes=15), description="how long an incomplete manifest waits for more files"
     )
     max_retries: PositiveInt = Field(3, description="how often a failed file or manifest is tried again")
+    manifests: str = Field(
+        "{dataset}/{group}.{sequence}.json",
+        description="name of a manifest's document below manifests/; {group} and {sequence} are the parts of its id",
+    )
+
+    @field_validator("manifests")
+    @classmethod
+    def _each_manifest_has_a_document_of_its_own(cls, value: str) -> str:
+        once = value.count("{group}") == value.count("{sequence}") == 1
+        apart = re.search(r"(?:^|[^\d}]){sequence}[^\d{]", value)
+        segments = all(part and not part.startswith(".") for part in value.split("/"))
+        if not (_DOCUMENT.fullmatch(value) and once and apart and segments):
+            raise ValueError(
+                "it must be a name such as {group}/batch-{sequence}.json, with {group} and {sequence} once each, no"
+                " digit beside {sequence}, and of other placeholders {dataset} only"
+            )
+        return value
 
 
 class Schedule(_Strict):
@@ -90,55 +111,6 @@ class Schedule(_Strict):
         if value not in available_timezones():
             raise ValueError(f"{value!r} is no time zone, such as UTC or Europe/Vienna")
         return value
-
-
-class Flatten(_Strict):
-    """How nested records become columns."""
-
-    depth: PositiveInt = Field(
-        3, description="levels of nested objects that become columns; deeper ones stay JSON text"
-    )
-    arrays: Literal["keep", "json"] = Field("keep", description="keep: a list column; json: a column of JSON text")
-    rename: dict[str, str] = Field(default_factory=dict, description="dotted source path to column name")
-    keep_json: list[str] = Field(
-        default_factory=list, description="dotted source paths kept as one column of JSON text"
-    )
-
-    @field_validator("rename")
-    @classmethod
-    def _new_names_are_apart(cls, value: dict[str, str]) -> dict[str, str]:
-        names = [name.lower() for name in value.values()]
-        if "" in names or len(set(names)) != len(names):
-            raise ValueError("each new name must be a name of its own, and letter case does not tell columns apart")
-        return value
-
-
-class SchemaRules(_Strict):
-    """How types are set and what happens when data changes."""
-
-    mode: Literal["evolve", "rescue", "strict", "strings"] = Field(
-        "evolve",
-        description="evolve: new keys become columns; rescue: they go to _rescued; strict: a change fails the"
-        " manifest; strings: evolve, with every column a string that holds values as they were written",
-    )
-    hints: dict[str, Literal["string", "bigint", "double", "boolean", "timestamp", "json"]] = Field(
-        default_factory=dict, description="dotted source path to type"
-    )
-    flatten: Flatten = Field(default_factory=Flatten)
-    max_columns: PositiveInt = Field(
-        2000, description="columns at most; more means that data is used as keys: name it under keep_json"
-    )
-
-    @property
-    def evolves(self) -> bool:
-        """Whether new keys become columns of a known schema."""
-        return self.mode in ("evolve", "strings")
-
-    @model_validator(mode="after")
-    def _strings_need_no_hints(self) -> SchemaRules:
-        if self.mode == "strings" and self.hints:
-            raise ValueError("schema.mode is strings, so every column is one and hints have no place")
-        return self
 
 
 _EXPRESSION = re.compile(r"(?:(year|month|day|hour)\()?([^()]+?)(\))?")
@@ -264,6 +236,8 @@ class Dataset(_Strict):
                 raise ValueError("schema.mode: strings keeps how JSON is written, and source.format is parquet")
             if self.transform.utc:
                 raise ValueError("transform.utc: it reads notations of JSON, and source.format is parquet")
+            if self.schema_.flatten.explode is not None:
+                raise ValueError("schema.flatten.explode: it cuts JSON records, and source.format is parquet")
         return self
 
     @model_validator(mode="after")

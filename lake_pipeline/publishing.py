@@ -30,11 +30,8 @@ def check_conservation(results: Results) -> None:
         ConservationError: they do not; nothing may be published.
     """
     for file in results.files:
-        if file.rows_read != file.rows_written + file.rows_quarantined + file.rows_dropped:
-            raise ConservationError(
-                f"{file.key}: {file.rows_read:,} read, {file.rows_written:,} written,"
-                f" {file.rows_quarantined:,} quarantined, {file.rows_dropped:,} dropped"
-            )
+        if not file.is_conserved:
+            raise ConservationError(file.account)
     if (expected := sum(file.rows_written for file in results.files)) != results.rows_written:
         raise ConservationError(f"the files' rows are {expected:,}, and the staged files hold {results.rows_written:,}")
 

@@ -234,6 +234,37 @@ def test_datasets_are_sorted_by_name_whatever_their_files_are_called(tmp_path: P
     assert list(load_datasets(tmp_path)) == ["apple", "mango", "zebra"]
 
 
+def test_two_datasets_whose_manifests_would_have_one_name_are_refused(tmp_path: Path) -> None:
+    batch = 'batch: {manifests: "{group}/batch-{sequence}.json"}\n'
+    write(tmp_path / "a.yaml", MINIMAL + batch)
+    write(tmp_path / "b.yaml", MINIMAL.replace("trips", "tours") + batch)
+    (problem,) = problems(tmp_path)
+    assert problem.endswith("batch.manifests: {group}/batch-{sequence}.json names the manifests of trips too")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "batch.json",
+        "{group}.json",
+        "{sequence}.json",
+        "{group}{sequence}.json",
+        "{group}/9{sequence}.json",
+        "{group}/{sequence}{dataset}.json",
+        "{group}/{sequence}{group}.json",
+        "{date}/{group}-{sequence}.json",
+        "/{group}-{sequence}.json",
+        "../{group}-{sequence}.json",
+        "a//{group}-{sequence}.json",
+        "{group}-{sequence}",
+    ],
+)
+def test_a_name_that_several_manifests_could_have_is_refused(tmp_path: Path, name: str) -> None:
+    write(tmp_path / "a.yaml", MINIMAL + f"batch: {{manifests: '{name}'}}\n")
+    (problem,) = problems(tmp_path)
+    assert "batch.manifests: it must be a name such as {group}/batch-{sequence}.json" in problem
+
+
 def test_two_datasets_of_one_name_are_refused(tmp_path: Path) -> None:
     write(tmp_path / "a.yaml", MINIMAL)
     write(tmp_path / "b.yaml", MINIMAL.replace("/trips", "/tours"))
@@ -341,6 +372,10 @@ def test_the_json_schema_tells_an_editor_the_names_and_accepts_sizes_as_text() -
             "schema.mode: strings keeps how JSON is written, and source.format is parquet",
         ),
         ({"transform": {"utc": ["ts"]}}, "transform.utc: it reads notations of JSON, and source.format is parquet"),
+        (
+            {"schema": {"flatten": {"explode": "items"}}},
+            "schema.flatten.explode: it cuts JSON records, and source.format is parquet",
+        ),
         ({"output": {"format": "json"}}, "output: format is json and files is merged: JSON lines are written one file"),
         ({"output": {"files": "one_to_one"}}, "output: format is parquet and files is one_to_one"),
         ({"output": LINES | {"partition_by": ["a"]}}, "output: partition_by divides a file's rows"),

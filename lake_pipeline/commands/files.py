@@ -26,6 +26,7 @@ _SHOWN = (
     "rows_dropped",
 )
 _MORE = (
+    "rows_exploded",
     "dataset",
     "etag",
     "size",

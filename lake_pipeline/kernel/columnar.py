@@ -44,6 +44,7 @@ class ColumnSurvey:
     named: bool = False
     root: Node = field(default_factory=Node)
     rows: dict[int, int] = field(default_factory=dict)
+    exploded: Counter[int] = field(default_factory=Counter)
     unreadable: dict[int, str] = field(default_factory=dict)
     vanished: dict[int, str] = field(default_factory=dict)
 
@@ -91,6 +92,7 @@ class ColumnStream:
         self._types = [pa.field(column.name, arrow_type(column.type)) for column in self._columns]
         self.error: SchemaConflict | None = None
         self.rows_read: Counter[int] = Counter()
+        self.rows_exploded: Counter[int] = Counter()
         self.rows_rescued: Counter[int] = Counter()
         self.rows_quarantined: Counter[int] = Counter()
         self.has_quarantined = False

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -11,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import unquote
 
 import duckdb
 import pyarrow as pa
@@ -32,11 +34,15 @@ from lake_pipeline.kernel.rows import RowStream
 from lake_pipeline.kernel.survey import RawFile, Survey
 from lake_pipeline.kernel.transform import DROPPED
 from lake_pipeline.manifests import Manifest, ManifestFile
+from lake_pipeline.notation import bytes_of
 from lake_pipeline.schemas import Schema, needs_parquet, type_name
 from lake_pipeline.store import Store
 
 _log = logging.getLogger(__name__)
 RECORDS = "records.ndjson"
+# DuckDB builds several row groups at once; a fourth of its memory for two threads' was too much, an eighth was not.
+_ROW_GROUPS_IN_MEMORY = 16
+_ESCAPED_UTF8 = re.compile("(?:%[89A-F][0-9A-F])+")
 _Dropped = dict[str, dict[str, int]]  # rows by source key and rule
 
 
@@ -191,7 +197,8 @@ def survey_of(dataset: Dataset, schema: Schema, *, fixed: bool) -> Survey | Colu
     lens = lens_of(dataset, schema)
     if dataset.source.format == "parquet":
         return ColumnSurvey(lens, dataset.source, named=dataset.output.files == "one_to_one")
-    return Survey(lens, dataset.source, dataset.schema_.max_columns, fixed)
+    rules = dataset.schema_
+    return Survey(lens, dataset.source, rules.max_columns, fixed, rules.flatten.explode_path)
 
 
 def _gone(file: RawFile, reason: str) -> FileResult:
@@ -216,9 +223,10 @@ def _write(
     quoted = shape.pattern(plain, numbers=True) if layout.columns and texts_only else None
     plain_blocks = survey.plain if pattern == survey.pattern else frozenset[tuple[int, int]]()
     repairer = Repairer(layout)
+    explode = job.dataset.schema_.flatten.explode_path
     for careful in (False, True):
         quarantine = job.staging / RECORDS
-        stream = RowStream(job.dataset.source, pattern, quoted, plain_blocks, repairer, quarantine, careful)
+        stream = RowStream(job.dataset.source, explode, pattern, quoted, plain_blocks, repairer, quarantine, careful)
         try:
             return stream, *_copy(job, layout, stream, files, pool, data)
         except duckdb.InvalidInputException:
@@ -246,8 +254,9 @@ def _copy(
     with duckdb.connect() as connection:
         _configure(connection, job)
         rows, dropped = _cleaned(connection, job, layout, stream.reader(files, pool, job.threads))
-        written = connection.execute(layout.copy(rows, str(data), name)).fetchall()
-    staged = (StagedFile(os.path.relpath(path, data), rows, size) for path, rows, size, *_ in written)
+        row_group_bytes = bytes_of(job.memory) // _ROW_GROUPS_IN_MEMORY
+        written = connection.execute(layout.copy(rows, str(data), name, row_group_bytes)).fetchall()
+    staged = (StagedFile(_spelled_for_hive(path, data), rows, size) for path, rows, size, *_ in written)
     return tuple(sorted((output for output in staged if output.rows), key=lambda output: output.path)), dropped
 
 
@@ -284,6 +293,19 @@ def _cleaned(
     # Held once, for what is dropped must be counted, and the records can be read only once.
     connection.execute(f"CREATE TEMP TABLE cleaned AS {rows}")
     return layout.kept("cleaned"), _dropped(connection)
+
+
+def _spelled_for_hive(path: str, data: Path) -> str:
+    """The file's path below `data`, its folders renamed to what Hive, Spark and Athena read.
+
+    They take each escaped byte for a character of its own, so only ASCII characters may be escaped.
+    """
+    name = os.path.relpath(path, data)
+    spelled = _ESCAPED_UTF8.sub(lambda match: unquote(match[0]), name)
+    if spelled != name:
+        (data / spelled).parent.mkdir(parents=True, exist_ok=True)
+        (data / name).rename(data / spelled)
+    return spelled
 
 
 def _dropped(connection: duckdb.DuckDBPyConnection) -> _Dropped:
@@ -336,15 +358,13 @@ def _outcomes(
             file.key,
             "SUCCEEDED",
             rows_read=stream.rows_read[file.id],
+            rows_exploded=stream.rows_exploded[file.id],
             rows_written=written[file.key],
             rows_rescued=stream.rows_rescued[file.id],
             rows_quarantined=stream.rows_quarantined[file.id],
             dropped=dropped.get(file.key, {}),
         )
-        accounted = result.rows_written + result.rows_quarantined + result.rows_dropped
-        if not result.rows_read == survey.rows[file.id] == accounted:
-            raise ConservationError(
-                f"{file.key}: {survey.rows[file.id]:,} records seen, {result.rows_read:,} read, {result.rows_written:,}"
-                f" in the staged files, {result.rows_quarantined:,} quarantined, {result.rows_dropped:,} dropped"
-            )
+        seen = survey.rows[file.id], survey.exploded[file.id]
+        if seen != (result.rows_read, result.rows_exploded) or not result.is_conserved:
+            raise ConservationError(f"{seen[0]:,} records and {seen[1]:,} more elements seen; {result.account}")
         yield result

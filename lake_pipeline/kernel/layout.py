@@ -23,6 +23,12 @@ _SQL_TYPES = {
     "boolean": "BOOLEAN",
     "json": "JSON",
 }
+# Athena reads a file by its row groups and advises 128 MB or more a file
+# (docs.aws.amazon.com/athena/latest/ug/performance-tuning-data-optimization-techniques.html). A row group ends at
+# whichever comes first; its bytes are before compression. A file ends after the row group that makes it full.
+ROW_GROUP_ROWS = 1_000_000
+ROW_GROUP_BYTES = 128 * 2**20
+FILE_BYTES = 512 * 2**20
 
 
 def reserved_names(output: Output) -> frozenset[str]:
@@ -121,14 +127,22 @@ class Layout:
         own = f"{identifier(DROPPED)}, {identifier(POSITION)}"
         return f"SELECT * EXCLUDE ({own}) FROM {source} WHERE {identifier(DROPPED)} IS NULL"
 
-    def copy(self, rows: str, target: str, file_name: str) -> str:
-        """The COPY that writes a query's rows as Parquet below the directory `target`."""
-        options = ["FORMAT parquet", f"COMPRESSION {self.output.compression}", "RETURN_STATS true"]
-        keys = [identifier(key) for key, _, _ in partition_keys(self.output.partition_by)]
-        if keys:
-            options += [f"PARTITION_BY ({', '.join(keys)})", f"FILENAME_PATTERN {literal(file_name + '-{i}')}"]
-        else:
-            target = f"{target}/{file_name}-0.parquet"
+    def copy(self, rows: str, target: str, file_name: str, row_group_bytes: int = ROW_GROUP_BYTES) -> str:
+        """The COPY that writes a query's rows as Parquet below the directory `target`, one file a Hive partition.
+
+        A partition of more than `FILE_BYTES` has several. Row groups have `row_group_bytes` at most.
+        """
+        options = [
+            "FORMAT parquet",
+            f"COMPRESSION {self.output.compression}",
+            "RETURN_STATS true",
+            f"ROW_GROUP_SIZE {ROW_GROUP_ROWS}",
+            f"ROW_GROUP_SIZE_BYTES {min(ROW_GROUP_BYTES, row_group_bytes)}",
+            f"FILE_SIZE_BYTES {FILE_BYTES}",
+            f"FILENAME_PATTERN {literal(file_name + '-{i}')}",
+        ]
+        if keys := [identifier(key) for key, _, _ in partition_keys(self.output.partition_by)]:
+            options.append(f"PARTITION_BY ({', '.join(keys)})")
         return f"COPY ({rows}) TO {literal(target)} ({', '.join(options)})"
 
     def _computed(self) -> list[tuple[str, str | None, str]]:
@@ -144,7 +158,8 @@ class Layout:
             return instant_sql(value)
         if column.type == "timestamp":
             return f"CAST({value} AS TIMESTAMPTZ)"
-        return f"CAST({value} AS VARCHAR)" if column.type == "json" else value
+        # As text: Parquet's logical type JSON is read as bytes by Polars and as an extension type by Arrow.
+        return f"CAST({value} AS {_plain_sql_type(column.type)})" if _holds_json(column.type) else value
 
     def _hive(self, part: str | None, name: str) -> str:
         column = _find(self.schema, name)
@@ -193,6 +208,27 @@ def _addressable(spec: dict[str, Any], path: Path) -> bool:
             return "" not in path[depth:]
         place = place[key]
     return False
+
+
+def _holds_json(type_: Type) -> bool:
+    match type_:
+        case ListOf(element):
+            return _holds_json(element)
+        case StructOf(fields):
+            return any(_holds_json(inner) for _, inner in fields)
+        case _:
+            return type_ == "json"
+
+
+def _plain_sql_type(type_: Type) -> str:
+    """The SQL type with JSON as text."""
+    match type_:
+        case ListOf(element):
+            return f"{_plain_sql_type(element)}[]"
+        case StructOf(fields):
+            return f"STRUCT({', '.join(f'{identifier(name)} {_plain_sql_type(inner)}' for name, inner in fields)})"
+        case _:
+            return "VARCHAR" if type_ == "json" else _SQL_TYPES[type_]
 
 
 def _spec(type_: Type) -> Any:

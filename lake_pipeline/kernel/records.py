@@ -23,10 +23,14 @@ _WHITESPACE = b" \t\r\n"
 
 @dataclass(frozen=True)
 class Block:
-    """Record texts (a string array whose UTF-8 is not checked yet) and the 1-based lines they start on."""
+    """Record texts (a string array whose UTF-8 is not checked yet) and the 1-based lines they start on.
+
+    `exploded` of them are no records of the file, but elements after the first of a record's exploded array.
+    """
 
     texts: pa.StringArray
     lines: npt.NDArray[np.int64]
+    exploded: int = 0
 
     def __len__(self) -> int:
         return len(self.texts)

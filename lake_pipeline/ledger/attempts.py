@@ -198,6 +198,7 @@ class AttemptLedger(LedgerConnection):
             rescued=[file.rows_rescued for file in files],
             quarantined=[file.rows_quarantined for file in files],
             dropped=[file.rows_dropped for file in files],
+            exploded=[file.rows_exploded for file in files],
             classes=[file.error_class for file in files],
             messages=[file.error_message and _text(file.error_message) for file in files],
         )

@@ -143,6 +143,7 @@ class FileRow:
     rows_rescued: int | None
     rows_quarantined: int | None
     rows_dropped: int | None
+    rows_exploded: int | None
     archived_key: str | None
 
 
@@ -205,6 +206,7 @@ class FileOutcome:
     rows_rescued: int = 0
     rows_quarantined: int = 0
     rows_dropped: int = 0
+    rows_exploded: int = 0
     error_class: str | None = None
     error_message: str | None = None
 

@@ -34,7 +34,8 @@ FROM added;
 UPDATE lake.file_processing_status f
 SET id = DEFAULT, status = 'PENDING', manifest_id = NULL, retry_count = 0, error_class = NULL, error_message = NULL,
     last_modified = i.last_modified, discovered_at = now(), claimed_at = NULL, processed_at = NULL, rows_read = NULL,
-    rows_written = NULL, rows_rescued = NULL, rows_quarantined = NULL, rows_dropped = NULL, archived_key = NULL
+    rows_written = NULL, rows_rescued = NULL, rows_quarantined = NULL, rows_dropped = NULL, rows_exploded = NULL,
+    archived_key = NULL
 FROM incoming i
 WHERE f.dataset = :dataset AND f.s3_key = i.s3_key AND f.etag = i.etag AND f.status = 'SUPERSEDED'
     -- A late notice of the old upload is not a new upload.
@@ -259,17 +260,19 @@ JOIN lake.file_processing_status newer
     ON newer.dataset = f.dataset AND newer.s3_key = f.s3_key AND newer.id > f.id AND newer.status = 'PENDING'
 WHERE f.dataset = :dataset AND f.manifest_id = :manifest_id AND f.status = 'PROCESSING';
 
--- name: finish_files(dataset, manifest_id, ids, statuses, read, written, rescued, quarantined, dropped, classes, messages)!
+-- name: finish_files(dataset, manifest_id, ids, statuses, read, written, rescued, quarantined, dropped, exploded, classes, messages)!
 -- Record what became of each file; a failed one leaves the manifest, to be claimed again.
 UPDATE lake.file_processing_status f
 SET status = o.status, rows_read = o.rows_read, rows_written = o.rows_written, rows_rescued = o.rows_rescued,
-    rows_quarantined = o.rows_quarantined, rows_dropped = o.rows_dropped, error_class = o.error_class, error_message = o.error_message,
-    processed_at = clock_timestamp(), retry_count = f.retry_count + CASE WHEN o.status = 'FAILED' THEN 1 ELSE 0 END,
+    rows_quarantined = o.rows_quarantined, rows_dropped = o.rows_dropped, rows_exploded = o.rows_exploded,
+    error_class = o.error_class, error_message = o.error_message, processed_at = clock_timestamp(),
+    retry_count = f.retry_count + CASE WHEN o.status = 'FAILED' THEN 1 ELSE 0 END,
     manifest_id = CASE WHEN o.status = 'FAILED' THEN NULL ELSE f.manifest_id END
 FROM unnest(
     :ids::bigint[], :statuses::text[], :read::bigint[], :written::bigint[], :rescued::bigint[], :quarantined::bigint[],
-    :dropped::bigint[], :classes::text[], :messages::text[]
-) AS o (id, status, rows_read, rows_written, rows_rescued, rows_quarantined, rows_dropped, error_class, error_message)
+    :dropped::bigint[], :exploded::bigint[], :classes::text[], :messages::text[]
+) AS o (id, status, rows_read, rows_written, rows_rescued, rows_quarantined, rows_dropped, rows_exploded,
+    error_class, error_message)
 WHERE f.id = o.id AND f.dataset = :dataset AND f.manifest_id = :manifest_id AND f.status = 'PROCESSING';
 
 -- name: unfinished_files(dataset, manifest_id)$
@@ -474,7 +477,8 @@ WHERE dataset = :dataset AND manifest_id IN (SELECT manifest_id FROM requeued)
 -- Files that have no rows in the lake are claimable again.
 UPDATE lake.file_processing_status
 SET status = 'PENDING', manifest_id = NULL, retry_count = 0, error_class = NULL, error_message = NULL, rows_read = NULL,
-    rows_written = NULL, rows_rescued = NULL, rows_quarantined = NULL, rows_dropped = NULL, processed_at = NULL
+    rows_written = NULL, rows_rescued = NULL, rows_quarantined = NULL, rows_dropped = NULL, rows_exploded = NULL,
+    processed_at = NULL
 WHERE dataset = :dataset AND id IN (SELECT id FROM requeued WHERE manifest_id IS NULL)
     AND status IN ('QUARANTINED', 'FAILED');
 
@@ -494,7 +498,7 @@ FROM lake.file_processing_status WHERE dataset = :dataset AND status IN ('PENDIN
 -- The rows of raw files, by key and version.
 SELECT id, dataset, s3_key, etag, size, last_modified, landing_group, status, manifest_id, glue_job_run_id, retry_count,
     error_class, error_message, discovered_at, claimed_at, processed_at, rows_read, rows_written, rows_rescued,
-    rows_quarantined, rows_dropped, archived_key
+    rows_quarantined, rows_dropped, rows_exploded, archived_key
 FROM lake.file_processing_status
 WHERE dataset = :dataset AND (:status::text IS NULL OR status = :status) AND (:key::text IS NULL OR s3_key = :key)
 ORDER BY s3_key, id;
