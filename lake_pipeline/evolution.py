@@ -6,10 +6,10 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
-from lake_pipeline.dataset import SchemaRules
 from lake_pipeline.differences import differences
 from lake_pipeline.errors import SchemaConflict
 from lake_pipeline.kernel.observed import Node
+from lake_pipeline.schema_rules import SchemaRules
 from lake_pipeline.schemas import RESERVED, Column, ListOf, Path, Schema, StructOf, Type, decimal_of, type_name
 from lake_pipeline.transforms import Transform
 

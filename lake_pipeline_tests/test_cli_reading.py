@@ -67,6 +67,7 @@ def test_files_tells_of_every_file_what_became_of_it(lake: LakeCommand) -> None:
     assert set(good) == {
         *FIRST_FIELDS,
         "rows_dropped",
+        "rows_exploded",
         *("dataset", "etag", "size", "landing_group", "retry_count", "archived_key"),
         *("last_modified", "discovered_at", "claimed_at", "processed_at"),
     }

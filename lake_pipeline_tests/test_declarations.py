@@ -372,6 +372,10 @@ def test_the_json_schema_tells_an_editor_the_names_and_accepts_sizes_as_text() -
             "schema.mode: strings keeps how JSON is written, and source.format is parquet",
         ),
         ({"transform": {"utc": ["ts"]}}, "transform.utc: it reads notations of JSON, and source.format is parquet"),
+        (
+            {"schema": {"flatten": {"explode": "items"}}},
+            "schema.flatten.explode: it cuts JSON records, and source.format is parquet",
+        ),
         ({"output": {"format": "json"}}, "output: format is json and files is merged: JSON lines are written one file"),
         ({"output": {"files": "one_to_one"}}, "output: format is parquet and files is one_to_one"),
         ({"output": LINES | {"partition_by": ["a"]}}, "output: partition_by divides a file's rows"),
