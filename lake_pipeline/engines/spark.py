@@ -67,7 +67,9 @@ def convert_on_spark(
     schema, changes = settle(dataset, known, found.root)
     recipe = Recipe.of(dataset, known, schema, load_references(dataset.transform, store), found.root)
     with clock.step("write"):
-        written = cluster.run("write", partial(_write, share, recipe), seen.parts)
+        # One task alone has all of the memory.
+        means = share if len(seen.parts) > 1 else replace(share, memory=task.memory)
+        written = cluster.run("write", partial(_write, means, recipe), seen.parts)
     with clock.step("merge"):
         outputs = _merge(task, share, cluster, [file for one in written for file in one.outputs])
     on_progress(f"{sum(output.rows for output in outputs):,} rows staged in {len(outputs)} files")

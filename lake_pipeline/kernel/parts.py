@@ -14,6 +14,7 @@ from lake_pipeline.kernel.source import CHUNK_BYTES, Span, compression_of, encod
 from lake_pipeline.manifests import ManifestFile
 from lake_pipeline.store import Store
 
+_MARK_BYTES = 2**12
 # More small files than these are a part of their own, however few their bytes: each costs a request or two.
 MAX_FILES = 1000
 
@@ -54,7 +55,9 @@ def find_cuts(file: ManifestFile, source: Source, store: Store, size: int) -> li
     if source.format == "parquet" or file.size <= size or compression_of(file.key):
         return []
     try:
-        head = store.get_range(file.location, 0, min(CHUNK_BYTES, file.size)).removeprefix(codecs.BOM_UTF8)
+        # Whether a document is lines is told by as much of it as `read_blocks` looks at.
+        length = _MARK_BYTES if source.format == "ndjson" else CHUNK_BYTES
+        head = store.get_range(file.location, 0, min(length, file.size)).removeprefix(codecs.BOM_UTF8)
         if encoding_of(head) or head.isspace() or not is_lines(head, source):
             return []
         cuts: list[int] = []
