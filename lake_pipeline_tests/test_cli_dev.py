@@ -75,7 +75,7 @@ def test_dev_on_a_local_aws_prints_the_variables_with_which_others_meet_it(tmp_p
 
     meet("s3").put_object(Bucket="lake", Key="lake/raw/a.json", Body=b'{"id":"e1","DATE":"2026-02-01","MODE":"bike"}\n')
     told = meet("sqs").receive_message(QueueUrl=variables["LAKE_EVENTS_QUEUE"], MaxNumberOfMessages=10)["Messages"]
-    assert any("lake/raw/a.json" in message["Body"] for message in told)
+    assert any("a.json" in message["Body"] for message in told)
     other("run")
     assert other.json_lines("query", "select id from events") == [{"id": "e1"}]
     assert meet("glue").get_database(Name=variables["LAKE_GLUE_DATABASE"])["Database"]["Name"] == "lake"
