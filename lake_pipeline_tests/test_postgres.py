@@ -122,9 +122,13 @@ def test_the_newest_revision_is_the_one_named() -> None:
     assert ScriptDirectory(str(MIGRATIONS)).get_current_head() == HEAD
 
 
-def test_what_was_converted_before_rules_could_drop_rows_lost_none_to_them(database_url: str) -> None:
+def test_what_was_converted_before_rows_could_be_dropped_or_exploded_had_none_of_them(database_url: str) -> None:
     with psycopg.connect(database_url) as connection:
-        connection.execute("ALTER TABLE lake.file_processing_status DROP COLUMN rows_dropped")
+        connection.execute("DROP VIEW lake.file_metadata")
+        connection.execute("ALTER TABLE lake.outputs DROP COLUMN file_id, DROP COLUMN staged_path")
+        connection.execute(
+            "ALTER TABLE lake.file_processing_status DROP COLUMN rows_dropped, DROP COLUMN rows_exploded"
+        )
         connection.execute("UPDATE lake.alembic_version SET version_num = '0001'")
         connection.execute(
             "INSERT INTO lake.file_processing_status"
@@ -134,9 +138,10 @@ def test_what_was_converted_before_rules_could_drop_rows_lost_none_to_them(datab
     migrate(database_url)
     with Ledger.open(database_url) as ledger:
         (file,) = ledger.files("events")
-        assert (file.rows_read, file.rows_dropped) == (3, 0)
+        assert (file.rows_read, file.rows_dropped, file.rows_exploded) == (3, 0, 0)
         land(ledger, "b")
-        assert {file.s3_key: file.rows_dropped for file in ledger.files("events")} == {"a": 0, "b": None}
+        for counted in ("rows_dropped", "rows_exploded"):
+            assert {file.s3_key: getattr(file, counted) for file in ledger.files("events")} == {"a": 0, "b": None}
 
 
 def test_an_up_to_date_ledger_opens_without_alembic_or_sqlalchemy(database_url: str) -> None:
