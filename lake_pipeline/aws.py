@@ -16,9 +16,10 @@ _CONFIG = Config(
 )
 
 
-def client(service: str) -> Any:
+def client(service: str, connections: int = 10) -> Any:
     """A new client, such as `client("sqs")`, for the usual `AWS_*` variables, `AWS_ENDPOINT_URL` among them.
 
-    It tries again, with backoff, where AWS throttles or a connection fails: 8 times in all. Good for many threads.
+    It tries again, with backoff, where AWS throttles or a connection fails: 8 times in all. Good for many threads,
+    of which so many keep their `connections`.
     """
-    return boto3.session.Session().client(service, config=_CONFIG)
+    return boto3.session.Session().client(service, config=_CONFIG.merge(Config(max_pool_connections=connections)))

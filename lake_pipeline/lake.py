@@ -53,11 +53,9 @@ def open_lake(settings: Settings) -> Iterator[Lake]:
     """Open the store and the ledger, starting the embedded Postgres and migrating where needed.
 
     Raises:
-        SettingsError: the store is no directory, LAKE_HOME cannot be written, or the engine cannot run here.
+        SettingsError: LAKE_HOME cannot be written, or the engine cannot run here.
     """
-    store = Store(settings.store_url)
-    if store.root is None:
-        raise SettingsError(f"LAKE_STORE={settings.store_url}: only a directory can be a lake's store so far")
+    store = Store(settings.store_url, settings.encryption)
     if settings.engine == "glue":
         raise SettingsError("LAKE_ENGINE=glue: only the engines `local` and `spark` are there so far")
     if settings.engine == "spark":

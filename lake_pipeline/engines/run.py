@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from lake_pipeline.kernel.convert import Job, convert
 from lake_pipeline.kernel.results import Results
 from lake_pipeline.manifests import read_manifest
 from lake_pipeline.schemas import Schema
+from lake_pipeline.scratch import scratch_folder
 from lake_pipeline.store import Store
 
 
@@ -24,14 +24,14 @@ def run_task(task: Task, on_progress: Callable[[str], None], spark: SparkOptions
     Raises:
         LakeError: the conversion failed; its class and message stand in the results document too.
     """
-    store = Store(task.store_url)
-    with tempfile.TemporaryDirectory(prefix="lake-") as scratch:
+    store = task.store
+    with scratch_folder() as scratch:
         try:
             if spark is None:
-                results = _convert_here(task, store, Path(scratch), on_progress)
+                results = _convert_here(task, store, scratch, on_progress)
             else:
                 with spark_session(spark, f"lake {task.dataset.name} {task.manifest_id}") as session:
-                    results = convert_on_spark(task, store, Path(scratch), session, spark.part_bytes, on_progress)
+                    results = convert_on_spark(task, store, scratch, session, spark.part_bytes, on_progress)
         except Exception as error:
             message = str(error) if isinstance(error, LakeError) else f"{type(error).__name__}: {error}"
             store.put_json(task.results_key, {"error": {"class": type(error).__name__, "message": message}})
@@ -57,6 +57,6 @@ def _convert_here(task: Task, store: Store, scratch: Path, on_progress: Callable
     )
     results = convert(job, store, on_progress)
     if store.root is None:
-        for path in sorted(path for path in local.rglob("*") if path.is_file()):
-            store.upload(path, task.staging + path.relative_to(local).as_posix())
+        staged = sorted(path for path in local.rglob("*") if path.is_file())
+        store.upload_all([(path, task.staging + path.relative_to(local).as_posix()) for path in staged])
     return results

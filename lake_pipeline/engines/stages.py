@@ -6,8 +6,6 @@ or come second leave nothing where anyone looks: only what is in a returned valu
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -28,6 +26,7 @@ from lake_pipeline.kernel.source import count_lines
 from lake_pipeline.kernel.survey import Observation, Proof
 from lake_pipeline.kernel.writing import Recipe, Writer
 from lake_pipeline.schemas import Schema
+from lake_pipeline.scratch import scratch_folder
 from lake_pipeline.store import Store
 
 
@@ -74,8 +73,8 @@ class Merge:
 
 def survey_part(task: Task, part: Part) -> Surveyed:
     """Look at every record of a part."""
-    store = Store(task.store_url)
-    with _scratch() as scratch, ThreadPoolExecutor(task.threads) as pool:
+    store = task.store
+    with scratch_folder() as scratch, ThreadPoolExecutor(task.threads) as pool:
         raw, failed = fetch(part.files, store, scratch, part.span)
         survey = survey_of(task.dataset, Schema.from_json(task.schema))
         survey.look(raw, pool, task.threads)
@@ -90,9 +89,9 @@ def write_part(task: Task, recipe: Recipe, part: Part, proof: Proof, attempt: st
     Raises:
         ObjectChanged: a file is gone, or is another version by now.
     """
-    store, dataset = Store(task.store_url), task.dataset
+    store, dataset = task.store, task.dataset
     writer = Writer(dataset, recipe, load_references(dataset.transform, store), f"{task.manifest_id}-a{task.attempt}")
-    with _scratch() as scratch, ThreadPoolExecutor(task.threads) as pool:
+    with scratch_folder() as scratch, ThreadPoolExecutor(task.threads) as pool:
         raw, failed = fetch(part.files, store, scratch, part.span)
         if failed:
             raise ObjectChanged(f"{failed[0].key}: {failed[0].error_message}")
@@ -110,8 +109,8 @@ def merge_share(task: Task, merges: list[Merge], attempt: str) -> list[StagedFil
     Raises:
         ConservationError: a row was lost or doubled.
     """
-    store = Store(task.store_url)
-    with _scratch() as scratch, _staged(task, store, scratch, attempt) as folder:
+    store = task.store
+    with scratch_folder() as scratch, _staged(task, store, scratch, attempt) as folder:
         at_hand = {
             folder / merge.path: [store.fetch(task.staging + file.key, scratch) for file in merge.inputs]
             for merge in merges
@@ -125,12 +124,6 @@ def merge_share(task: Task, merges: list[Merge], attempt: str) -> list[StagedFil
 
 
 @contextmanager
-def _scratch() -> Iterator[Path]:
-    with tempfile.TemporaryDirectory(prefix="lake-") as folder:
-        yield Path(folder)
-
-
-@contextmanager
 def _staged(task: Task, store: Store, scratch: Path, attempt: str) -> Iterator[Path]:
     """A folder whose files are in the store, under this try's own prefix, once the block has ended."""
     prefix = f"{task.staging}{attempt}/"
@@ -139,6 +132,5 @@ def _staged(task: Task, store: Store, scratch: Path, attempt: str) -> Iterator[P
         return
     folder = scratch / "staged"
     yield folder
-    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
-        store.upload(path, prefix + path.relative_to(folder).as_posix())
-    shutil.rmtree(folder, ignore_errors=True)
+    staged = sorted(path for path in folder.rglob("*") if path.is_file())
+    store.upload_all([(path, prefix + path.relative_to(folder).as_posix()) for path in staged])

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from lake_pipeline.dataset import Dataset
+from lake_pipeline.encryption import Encryption
 from lake_pipeline.errors import EngineError, ObjectMissing
 from lake_pipeline.kernel.results import Results
 from lake_pipeline.store import Store
@@ -15,7 +16,10 @@ STAGING = "_staging/"
 
 @dataclass(frozen=True)
 class Task:
-    """A conversion to run. `declaration` is the dataset as JSON, `schema` the columns known before this attempt."""
+    """A conversion to run. `declaration` is the dataset as JSON, `schema` the columns known before this attempt.
+
+    `encryption` holds the fields of the store's Encryption, if it has one.
+    """
 
     declaration: dict[str, Any]
     manifest_id: str
@@ -24,6 +28,7 @@ class Task:
     store_url: str
     threads: int
     memory: str
+    encryption: dict[str, Any] | None = None
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -35,6 +40,10 @@ class Task:
     @property
     def dataset(self) -> Dataset:
         return Dataset.model_validate(self.declaration)
+
+    @property
+    def store(self) -> Store:
+        return Store(self.store_url, Encryption(**self.encryption) if self.encryption else None)
 
     @property
     def staging(self) -> str:

@@ -24,10 +24,10 @@ def fetch(
 
     def at_hand(file: ManifestFile) -> RawFile | FileResult:
         try:
-            check_version(file, store)
-            if span is None or store.root:
-                return RawFile(file.id, file.key, store.fetch(file.location, scratch), span)
-            return RawFile(file.id, file.key, _fetch_span(file, store, scratch, span), span, alone=True)
+            if span and not store.root:
+                return RawFile(file.id, file.key, _fetch_span(file, store, scratch, span), span, alone=True)
+            local = store.fetch(file.location, scratch, size=file.size, etag=_etag(file))
+            return RawFile(file.id, file.key, local, span)
         except StoreError as error:
             return FileResult(file.id, file.key, "FAILED", error_class=type(error).__name__, error_message=str(error))
 
@@ -37,24 +37,24 @@ def fetch(
     return raw, [outcome for outcome in outcomes if isinstance(outcome, FileResult)]
 
 
+def _etag(file: ManifestFile) -> str | None:
+    """What the file is held to: a copy in the archive may have an ETag of its own."""
+    return file.etag if file.location == file.key else None
+
+
 def _fetch_span(file: ManifestFile, store: Store, scratch: Path, span: Span) -> Path:
     target = scratch / f"{file.id}-{span.start}"
+    _check_version(file, store)
     with target.open("wb") as copy:
         for start in range(span.start, span.end, CHUNK_BYTES):
-            copy.write(store.get_range(file.location, start, min(CHUNK_BYTES, span.end - start)))
+            length = min(CHUNK_BYTES, span.end - start)
+            copy.write(store.get_range(file.location, start, length, etag=_etag(file)))
     return target
 
 
-def check_version(file: ManifestFile, store: Store) -> None:
-    """The file must still be what was listed.
-
-    Raises:
-        ObjectChanged: it is another version by now.
-        ObjectMissing: it is gone.
-    """
+def _check_version(file: ManifestFile, store: Store) -> None:
     now = store.head(file.location)
-    # A copy in the archive may have an ETag of its own, so only the original is held to it.
-    if now.size != file.size or (file.location == file.key and now.etag != file.etag):
+    if now.size != file.size or _etag(file) not in (None, now.etag):
         raise ObjectChanged(f"{file.location} was {file.size:,} bytes with ETag {file.etag} when it was listed")
 
 
@@ -64,10 +64,8 @@ def check_unchanged(files: Iterable[ManifestFile], store: Store) -> None:
     Raises:
         ObjectChanged: one was changed meanwhile.
     """
-
-    def check(file: ManifestFile) -> None:
+    if store.root is None:
+        return  # what was read is a copy of its own
+    for file in files:
         with suppress(ObjectMissing):  # it was read whole before it went
-            check_version(file, store)
-
-    with ThreadPoolExecutor(_CONCURRENCY) as pool:
-        list(pool.map(check, files))
+            _check_version(file, store)
