@@ -9,17 +9,20 @@ import gzip
 import io
 import json
 import random
+import uuid
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import dagster as dg
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from lake_pipeline.aws_local.resources import make_bucket
+from lake_pipeline.aws_local.server import environment
 from lake_pipeline.catalog.duckdb import query
 from lake_pipeline.definitions import defs
 from lake_pipeline.defs.instance import open_instance
@@ -62,19 +65,26 @@ SLIPS: dict[str, Any] = {
 }
 
 
-# An engine and a store, as the variables that choose them.
-Pair: TypeAlias = dict[str, str]
+@dataclass(frozen=True)
+class Pair:
+    """An engine, as the variables that choose it, and whether the store is in S3."""
+
+    engine: dict[str, str]
+    s3: bool = False
 
 
-def spark(master: str) -> Pair:
+def spark(master: str) -> dict[str, str]:
     return {"LAKE_ENGINE": "spark", "LAKE_SPARK_MASTER": master, "LAKE_SPARK_PART": PART}
 
 
-LOCAL: Pair = {"LAKE_ENGINE": "local"}
+LOCAL, SPARK, CLUSTER = {"LAKE_ENGINE": "local"}, spark("local[2]"), spark("local-cluster[2,1,1024]")
 PAIRS = [
-    pytest.param(LOCAL, id="local-directory"),
-    pytest.param(spark("local[2]"), id="spark-local-directory"),
-    pytest.param(spark("local-cluster[2,1,1024]"), id="spark-cluster-directory", marks=pytest.mark.slow),
+    pytest.param(Pair(LOCAL), id="local-directory"),
+    pytest.param(Pair(LOCAL, s3=True), id="local-s3"),
+    pytest.param(Pair(SPARK), id="spark-local-directory"),
+    pytest.param(Pair(SPARK, s3=True), id="spark-local-s3", marks=pytest.mark.slow),
+    pytest.param(Pair(CLUSTER), id="spark-cluster-directory", marks=pytest.mark.slow),
+    pytest.param(Pair(CLUSTER, s3=True), id="spark-cluster-s3", marks=pytest.mark.slow),
 ]
 
 
@@ -196,33 +206,39 @@ def post(lake: Lake, key: str, numbers: range, hour: int) -> None:
     land(lake, key, *records)
 
 
-def lake_seen(pair: Pair, home: Path, database_url: str) -> Seen:
+@contextmanager
+def lake_seen(pair: Pair, request: pytest.FixtureRequest) -> Iterator[Seen]:
     """Run the whole lake on a pair, a week after the other."""
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in pair.items():
+    home = request.getfixturevalue("tmp_path_factory").mktemp("lake")
+    database = contextmanager(fresh_database)(*map(request.getfixturevalue, ("postgres_url", "template_database")))
+    with pytest.MonkeyPatch.context() as patch, database as url:
+        variables, store = dict(pair.engine), ""
+        if pair.s3:
+            variables |= environment(request.getfixturevalue("aws_url"))
+        for name, value in variables.items():
             patch.setenv(name, value)
-        with lake_of(patch, home, database_url, TRIPS, POSTS, FARES, SLIPS) as lake:
+        if pair.s3:
+            store = f"{make_bucket(f'lake-{uuid.uuid4().hex[:12]}')}/some/prefix"
+        with lake_of(patch, home, url, TRIPS, POSTS, FARES, SLIPS, store=store) as lake:
             fill(lake)
             assert run(lake) == 4
             add(lake)
             assert run(lake) == 1
-            return seen_in(lake)
+            yield seen_in(lake)
 
 
 @pytest.fixture(scope="module", params=PAIRS)
-def seen(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, postgres_url: str, template_database: str
-) -> Iterator[Seen]:
+def seen(request: pytest.FixtureRequest) -> Iterator[Seen]:
     """What a pair made of the lake."""
-    for url in fresh_database(postgres_url, template_database):
-        yield lake_seen(request.param, tmp_path_factory.mktemp("lake"), url)
+    with lake_seen(request.param, request) as found:
+        yield found
 
 
 @pytest.fixture(scope="module")
-def reference(tmp_path_factory: pytest.TempPathFactory, postgres_url: str, template_database: str) -> Iterator[Seen]:
+def reference(request: pytest.FixtureRequest) -> Iterator[Seen]:
     """What the local engine makes of it in a directory."""
-    for url in fresh_database(postgres_url, template_database):
-        yield lake_seen(LOCAL, tmp_path_factory.mktemp("lake"), url)
+    with lake_seen(Pair(LOCAL), request) as found:
+        yield found
 
 
 def test_everything_that_a_user_sees_is_what_the_local_engine_makes(seen: Seen, reference: Seen) -> None:
