@@ -30,6 +30,9 @@ from lake_pipeline.lake import Lake
 from lake_pipeline_tests.conftest import fresh_database
 from lake_pipeline_tests.lakes import lake_of, land, run, stored
 
+# One process makes each lake, once.
+pytestmark = pytest.mark.xdist_group("engines")
+
 PART = "8KiB"
 RECORDS = 900
 TRIPS: dict[str, Any] = {
