@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 
-from lake_pipeline.catalog.duckdb import refresh
+from lake_pipeline.catalog.contract import catalog_of
 from lake_pipeline.dataset import Dataset
 from lake_pipeline.engines.task import Task, read_results
 from lake_pipeline.errors import LakeError, LeaseLost, LedgerError, SchemaRaced
@@ -58,7 +58,7 @@ def run_attempt(lake: Lake, dataset: Dataset, manifest_id: str, engine: Callable
             ledger.fail_attempt(dataset.name, manifest_id, attempt, _reason(error))
         raise
     # The rows are safe by now: what fails from here on is finished by the next pass, and undoes nothing.
-    refresh(lake, dataset)
+    catalog_of(lake.settings).refresh(lake, dataset)
     # Only now, for until then readers were still sent to the files of the attempt before.
     clean(dataset.name, leftovers, store, ledger)
     archived = archive(dataset, store, ledger, manifest_id)

@@ -90,6 +90,14 @@ class EngineError(LakeError):
     """The engine did not finish the conversion."""
 
 
+class CatalogError(LakeError):
+    """The catalogue refused or failed."""
+
+
+class CatalogConflict(CatalogError):
+    """The catalogue holds what this lake did not put there."""
+
+
 class QueryError(LakeError):
     """The query failed."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from lake_pipeline.catalog.duckdb import refresh_if_stale
+from lake_pipeline.catalog.contract import catalog_of
 from lake_pipeline.dataset import Dataset
 from lake_pipeline.engines.task import STAGING
 from lake_pipeline.lake import Lake
@@ -21,7 +21,7 @@ def finish_interrupted(lake: Lake, dataset: Dataset) -> int:
     lake.ledger.reap(dataset.name)
     # Readers first: until they are told, they may be sent to the files that are about to go.
     leftovers = lake.ledger.leftover_outputs(dataset.name)
-    refresh_if_stale(lake, dataset)
+    catalog_of(lake.settings).refresh_if_stale(lake, dataset)
     clean(dataset.name, leftovers, lake.store, lake.ledger)
     _clear_staging(lake, dataset.name)
     return archive(dataset, lake.store, lake.ledger)

@@ -6,6 +6,7 @@ import io
 from collections.abc import Iterable
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from lake_pipeline.store import Store
@@ -33,3 +34,9 @@ def sample_rows(store: Store, keys: list[str], rows: int = 5) -> list[dict[str, 
     with open_parquet(store, keys[0]) as file:
         batch = next(file.iter_batches(batch_size=rows), None)
         return batch.to_pylist() if batch is not None else []
+
+
+def arrow_schema(store: Store, key: str) -> pa.Schema:
+    """The columns of a published file."""
+    with open_parquet(store, key) as file:
+        return file.schema_arrow

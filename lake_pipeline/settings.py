@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
 
-from pydantic import Field, PositiveInt, ValidationError, field_validator
+from pydantic import Field, PositiveInt, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from lake_pipeline.errors import SettingsError
@@ -16,6 +17,7 @@ BUNDLED_DATASETS = Path(__file__).parent / "datasets"
 
 # DuckDB cannot write partitioned Parquet in much less.
 _LEAST_MEMORY = 64 * 2**20
+_DATABASE = re.compile(r"[a-z0-9_]{1,255}")
 
 
 class Settings(BaseSettings):
@@ -30,6 +32,14 @@ class Settings(BaseSettings):
     dagster_home: Path | None = Field(
         None, validation_alias="DAGSTER_HOME", description="Dagster's folder; default: below LAKE_HOME"
     )
+    catalog: Literal["duckdb", "glue"] | None = Field(
+        None, description="where readers find the tables; default: glue where the store is s3://, else duckdb"
+    )
+    glue_database: str = Field("lake", description="the Glue database of the tables")
+    athena_workgroup: str = Field("primary", description="the Athena workgroup that queries run in")
+    athena_reuse_minutes: int = Field(
+        0, ge=0, le=10080, description="how old an answer of Athena may be that is given again; 0: none is"
+    )
     engine: Literal["local", "spark", "glue"] = Field("local", description="where the kernel runs")
     threads: PositiveInt | None = Field(None, description="threads of one conversion; default: every core")
     memory: str = Field("2GiB", description="memory that one conversion may use in DuckDB")
@@ -40,6 +50,20 @@ class Settings(BaseSettings):
         url = urlsplit(value or "")
         if "://" in (value or "") and not (url.scheme == "s3" and url.netloc):
             raise ValueError("the store is a directory or s3://bucket[/prefix]")
+        return value
+
+    @field_validator("glue_database")
+    @classmethod
+    def _database_can_be_asked(cls, value: str) -> str:
+        if not _DATABASE.fullmatch(value):
+            raise ValueError("lower-case letters, digits and underscores: Athena finds no other name")
+        return value
+
+    @field_validator("catalog")
+    @classmethod
+    def _glue_needs_s3(cls, value: str | None, info: ValidationInfo) -> str | None:
+        if value == "glue" and not str(info.data.get("store")).startswith("s3://"):
+            raise ValueError("Athena reads S3 only, so LAKE_STORE must be s3://bucket[/prefix]")
         return value
 
     @field_validator("memory")
@@ -63,6 +87,11 @@ class Settings(BaseSettings):
         if urlsplit(self.store).scheme == "s3":
             return self.store.rstrip("/")
         return str(Path(self.store).expanduser().absolute())
+
+    @property
+    def catalog_kind(self) -> Literal["duckdb", "glue"]:
+        """`LAKE_CATALOG`, or what goes with the store."""
+        return self.catalog or ("glue" if self.store_url.startswith("s3://") else "duckdb")
 
     @property
     def catalog_path(self) -> Path:

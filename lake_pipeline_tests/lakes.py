@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from lake_pipeline.catalog.duckdb import query
+from lake_pipeline.catalog.contract import catalog_of
 from lake_pipeline.defs.running import run_datasets
 from lake_pipeline.lake import Lake, open_lake
 from lake_pipeline.settings import load_settings
@@ -65,7 +65,7 @@ def run(lake: Lake) -> int:
 
 
 def rows(lake: Lake, sql: str) -> list[tuple[Any, ...]]:
-    return list(query(lake.settings.catalog_path, sql)[1])
+    return list(catalog_of(lake.settings).query(lake.settings, sql).rows)
 
 
 def states(lake: Lake, dataset: str = "events") -> dict[str, str]:

@@ -16,12 +16,14 @@ from typing import Any
 import duckdb
 from filelock import FileLock
 
-from lake_pipeline.dataset import Dataset, partition_keys
+from lake_pipeline.catalog.contract import Answer
+from lake_pipeline.catalog.duckdb_select import write_select as write_select
+from lake_pipeline.catalog.duckdb_view import view_sql
+from lake_pipeline.dataset import Dataset
 from lake_pipeline.errors import QueryError
 from lake_pipeline.kernel.quoting import identifier, literal
-from lake_pipeline.kernel.transform import ranking
 from lake_pipeline.lake import Lake
-from lake_pipeline.schemas import Schema
+from lake_pipeline.settings import Settings
 
 _ROWS_AT_ONCE = 10_000
 
@@ -81,34 +83,6 @@ def _mark(path: Path, name: str) -> str:
     return str(found[0] or "") if found else ""
 
 
-def view_sql(dataset: Dataset, schema: Schema, files: list[str]) -> str:
-    """The view's definition: the schema's columns in order, then the Hive keys that are computed."""
-    keys = partition_keys(dataset.output.partition_by)
-    names = [column.name for column in schema.columns]
-    computed = [key for key, part, _ in keys if part or key not in names]
-    selected = ", ".join(identifier(name) for name in [*names, "_source_file", "_rescued", *computed])
-    view = f"CREATE OR REPLACE VIEW {identifier(dataset.name)} AS SELECT {selected} FROM"
-    if not files:
-        nothing = ", ".join(f"NULL AS {identifier(name)}" for name in [*names, "_source_file", "_rescued", *computed])
-        return f"{view} (SELECT {nothing}) WHERE false"
-    types = ", ".join(f"{literal(key)}: {'BIGINT' if part else 'VARCHAR'}" for key, part, _ in keys)
-    hive = f", hive_partitioning = true, hive_types = {{{types}}}" if keys else ", hive_partitioning = false"
-    rows = f"read_parquet([{', '.join(map(literal, files))}], union_by_name = true{hive})"
-    return f"{view} {rows}{_one_row_a_key(dataset, schema)}"
-
-
-def _one_row_a_key(dataset: Dataset, schema: Schema) -> str:
-    """What keeps a row from being shown beside its equals in other manifests, which each hold one."""
-    rule = dataset.transform.deduplicate
-    names = {column.name.lower(): identifier(column.name) for column in schema.columns}
-    if rule is None or any(key.lower() not in names for key in rule.keys):
-        return ""
-    keys = [names[key.lower()] for key in rule.keys]
-    order = ranking(rule, schema, [identifier("_source_file")])
-    rank = f"row_number() OVER (PARTITION BY {', '.join(keys)} ORDER BY {order}) = 1"
-    return f" QUALIFY {' OR '.join([rank, *(f'{key} IS NULL' for key in keys)])}"
-
-
 @contextmanager
 def _open(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
     if not path.exists():
@@ -118,14 +92,19 @@ def _open(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
         yield connection
 
 
-def query(path: Path, sql: str) -> tuple[list[str], Iterator[tuple[Any, ...]]]:
-    """Column names and rows of a query on the catalogue; the rows are streamed.
+def table_uri(settings: Settings, dataset: Dataset) -> str:  # noqa: ARG001 - the contract's signature
+    """Where the table is, for a person."""
+    return str(settings.catalog_path)
+
+
+def query(settings: Settings, sql: str) -> Answer:
+    """Ask the views; the rows are streamed.
 
     Raises:
         QueryError: there is no catalogue yet, or DuckDB refused the query; the message says why. Rows may raise it too.
     """
-    answer = _answer(path, sql)
-    return list(next(answer)), answer
+    rows = _answer(settings.catalog_path, sql)
+    return Answer(list(next(rows)), rows)
 
 
 def _answer(path: Path, sql: str) -> Iterator[tuple[Any, ...]]:

@@ -32,6 +32,7 @@ _RECORDS = {
         models.OutputFile,
         models.PendingWork,
         models.SchemaVersion,
+        models.ShownPartition,
     )
 }
 

@@ -202,6 +202,16 @@ class OutputFile:
 
 
 @dataclass(frozen=True)
+class ShownPartition:
+    """A Hive partition such as `year=2026/mode=bike`: its committed files, their hash, whether a catalogue has it."""
+
+    partition: str
+    files: list[str]
+    listing: str
+    is_shown: bool
+
+
+@dataclass(frozen=True)
 class ArchivableFile:
     """A raw file that may be moved out of the source prefix; `location` is where it lies now."""
 

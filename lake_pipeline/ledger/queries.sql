@@ -345,6 +345,57 @@ SELECT path, rows, bytes FROM lake.outputs WHERE dataset = :dataset AND committe
 -- Differs after every commit of the dataset; empty before the first.
 SELECT coalesce(max(committed_at)::text, '') FROM lake.manifests WHERE dataset = :dataset;
 
+-- ---------------------------------------------------------------- catalogue
+
+-- name: lock_catalogue(dataset)$
+-- Who changes what the catalogue shows of a dataset does it alone; ends with the transaction.
+SELECT pg_advisory_xact_lock(hashtextextended('lake.catalogue.' || :dataset, 0));
+
+-- name: catalogue_mark(dataset)$
+-- What the table shows.
+SELECT mark FROM lake.catalogue_tables WHERE dataset = :dataset;
+
+-- name: record_catalogue_mark(dataset, mark)!
+-- The table shows this.
+INSERT INTO lake.catalogue_tables (dataset, mark) VALUES (:dataset, :mark)
+ON CONFLICT (dataset) DO UPDATE SET mark = excluded.mark;
+
+-- name: changed_partitions(dataset, keys)
+-- record_class: ShownPartition
+-- Hive partitions whose committed files are not those that the catalogue shows; those that have none any more first.
+WITH output AS (
+    SELECT path, string_to_array(path, '/') AS parts FROM lake.outputs WHERE dataset = :dataset AND committed
+), listed AS (
+    SELECT array_to_string(parts[cardinality(parts) - :keys : cardinality(parts) - 1], '/') AS partition, path FROM output
+), wanted AS (
+    SELECT partition, array_agg(path ORDER BY path) AS files, md5(string_agg(path, E'\n' ORDER BY path)) AS listing
+    FROM listed GROUP BY partition
+)
+SELECT partition, coalesce(wanted.files, '{}') AS files, coalesce(wanted.listing, '') AS listing,
+    shown.listing IS NOT NULL AS is_shown
+FROM wanted
+FULL JOIN (SELECT partition, listing FROM lake.catalogue_partitions WHERE dataset = :dataset) shown USING (partition)
+WHERE wanted.listing IS DISTINCT FROM shown.listing
+ORDER BY wanted.files IS NOT NULL, partition;
+
+-- name: record_shown(dataset, partitions, listings)!
+-- The catalogue shows these partitions with these files.
+INSERT INTO lake.catalogue_partitions (dataset, partition, listing)
+SELECT :dataset, * FROM unnest(:partitions::text[], :listings::text[])
+ON CONFLICT (dataset, partition) DO UPDATE SET listing = excluded.listing;
+
+-- name: forget_shown(dataset, partitions)!
+-- The catalogue has these partitions no more.
+DELETE FROM lake.catalogue_partitions WHERE dataset = :dataset AND partition = ANY (:partitions::text[]);
+
+-- name: forget_catalogue_mark(dataset)!
+-- The table is gone.
+DELETE FROM lake.catalogue_tables WHERE dataset = :dataset;
+
+-- name: forget_catalogue_partitions(dataset)!
+-- And its partitions.
+DELETE FROM lake.catalogue_partitions WHERE dataset = :dataset;
+
 -- ---------------------------------------------------------------- archive
 
 -- name: files_to_archive(dataset, manifest_id)
