@@ -54,7 +54,7 @@ def open_lake(settings: Settings) -> Iterator[Lake]:
     Raises:
         SettingsError: LAKE_HOME cannot be written, or the engine is not there yet.
     """
-    store = Store(settings.store_url)
+    store = Store(settings.store_url, settings.encryption)
     if settings.engine != "local":
         raise SettingsError(f"LAKE_ENGINE={settings.engine}: only the engine `local` is there so far")
     datasets = load_datasets(settings.datasets)

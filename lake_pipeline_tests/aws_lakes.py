@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-import urllib.request
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,57 +17,63 @@ import pytest
 
 from lake_pipeline.aws import client
 from lake_pipeline.aws_local.athena import LocalAthena
-from lake_pipeline.aws_local.server import REGION, Operation, environment, serve
+from lake_pipeline.aws_local.resources import make_bucket
+from lake_pipeline.aws_local.server import Operation, environment, serve
 from lake_pipeline.lake import Lake
 from lake_pipeline.ledger.models import FileOutcome, ListedObject, OutputFile, SchemaChange
 from lake_pipeline.schemas import Column, Type
+from lake_pipeline.settings import load_settings
 from lake_pipeline.tables import arrow_type
 from lake_pipeline_tests.lakes import lake_of
-
-BUCKET = "lake"
 
 
 @dataclass(frozen=True)
 class Aws:
-    """The server: its URL, and the Athena that answers there."""
+    """The server: its URL, the Athena that answers there, and the root of a store of the test's own."""
 
     url: str
     athena: LocalAthena
+    store: str
 
 
 @contextmanager
 def aws_of(monkeypatch: pytest.MonkeyPatch, operations: dict[str, Operation] | None = None) -> Iterator[Aws]:
-    """AWS with one bucket, which this process's environment describes."""
+    """AWS with a bucket, which this process's environment describes, and a database to be made."""
     with LocalAthena() as athena, serve(athena.operations | (operations or {})) as url:
         athena.endpoint = url
-        # moto keeps what it knows in the process, whichever server is asked.
-        urllib.request.urlopen(f"{url}/moto-api/reset", data=b"").close()
         for name, value in environment(url).items():
             monkeypatch.setenv(name, value)
-        monkeypatch.setenv("AWS_ALLOW_HTTP", "true")
-        client("s3").create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": REGION})
-        yield Aws(url, athena)
+        # moto keeps what it knows in the process, so each test has names of its own.
+        name = f"lake-{uuid.uuid4().hex[:12]}"
+        store = make_bucket(name)
+        monkeypatch.setenv("LAKE_STORE", store)
+        monkeypatch.setenv("LAKE_GLUE_DATABASE", name.replace("-", "_"))
+        yield Aws(url, athena, store)
 
 
 @contextmanager
 def aws_lake_of(
-    monkeypatch: pytest.MonkeyPatch, home: Path, database_url: str, *declarations: dict[str, Any]
+    monkeypatch: pytest.MonkeyPatch, aws: Aws, home: Path, database_url: str, *declarations: dict[str, Any]
 ) -> Iterator[Lake]:
     """A lake in that bucket, with the catalogue in Glue."""
-    monkeypatch.setenv("LAKE_STORE", f"s3://{BUCKET}/town")
-    with lake_of(monkeypatch, home, database_url, *declarations) as lake:
+    with lake_of(monkeypatch, home, database_url, *declarations, store=aws.store, catalog="glue") as lake:
         yield lake
+
+
+def database() -> str:
+    """The Glue database of the test."""
+    return load_settings().glue_database
 
 
 def partitions(table: str) -> list[list[str]]:
     """The values of the table's partitions in Glue."""
-    pages = client("glue").get_paginator("get_partitions").paginate(DatabaseName="lake", TableName=table)
+    pages = client("glue").get_paginator("get_partitions").paginate(DatabaseName=database(), TableName=table)
     return sorted(item["Values"] for page in pages for item in page["Partitions"])
 
 
 def table(name: str) -> dict[str, Any]:
     """The table in Glue."""
-    found: dict[str, Any] = client("glue").get_table(DatabaseName="lake", Name=name)["Table"]
+    found: dict[str, Any] = client("glue").get_table(DatabaseName=database(), Name=name)["Table"]
     return found
 
 

@@ -17,7 +17,8 @@ from lake_pipeline.catalog.athena_types import from_text
 from lake_pipeline.catalog.contract import catalog_of
 from lake_pipeline.errors import QueryError
 from lake_pipeline.settings import Settings, load_settings
-from lake_pipeline_tests.aws_lakes import BUCKET, Aws, aws_of
+from lake_pipeline.store import Store
+from lake_pipeline_tests.aws_lakes import Aws, aws_of, database
 from lake_pipeline_tests.command_line import LakeCommand
 
 FOREVER = "select count(*) from unnest(sequence(1, 10000000)) a(x) cross join unnest(sequence(1, 10000000)) b(y)"
@@ -25,14 +26,12 @@ FOREVER = "select count(*) from unnest(sequence(1, 10000000)) a(x) cross join un
 
 @pytest.fixture
 def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[Aws]:
-    monkeypatch.setenv("LAKE_STORE", f"s3://{BUCKET}/town")
     with aws_of(monkeypatch) as opened:
         yield opened
 
 
 @pytest.fixture
-def settings(aws: Aws) -> Settings:
-    assert aws.url
+def settings(aws: Aws) -> Settings:  # noqa: ARG001
     return load_settings()
 
 
@@ -80,17 +79,17 @@ def test_an_answer_of_many_pages_is_whole_and_in_order(settings: Settings) -> No
 
 
 def test_athenas_reason_is_quoted_with_the_querys_id(settings: Settings) -> None:
-    client("glue").create_database(DatabaseInput={"Name": "lake"})
+    client("glue").create_database(DatabaseInput={"Name": database()})
     with pytest.raises(
-        QueryError, match=r"TABLE_NOT_FOUND: .*'awsdatacatalog.lake.nonesuch' does not exist \(Athena query .+ FAILED\)"
+        QueryError, match=r"TABLE_NOT_FOUND: .*'awsdatacatalog\..+\.nonesuch' does not exist \(Athena query .+ FAILED\)"
     ):
         ask(settings, "select * from nonesuch")
     with pytest.raises(QueryError, match="mismatched input"):
         ask(settings, "select from where")
 
 
-def test_an_answer_is_given_again_only_where_that_is_set(aws: Aws, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert aws.url
+@pytest.mark.usefixtures("aws")
+def test_an_answer_is_given_again_only_where_that_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
     costs = []
     for minutes in ("0", "0", "5"):
         monkeypatch.setenv("LAKE_ATHENA_REUSE_MINUTES", minutes)
@@ -104,13 +103,11 @@ def test_an_answer_is_given_again_only_where_that_is_set(aws: Aws, monkeypatch: 
 def test_the_answer_is_kept_where_the_workgroup_can_write(aws: Aws, settings: Settings) -> None:
     ask(settings, "select 1 as n")
     (execution,) = aws.athena.executions
-    kept = client("s3").get_object(Bucket=BUCKET, Key=f"town/_athena/{execution}.csv")["Body"].read()
-    assert kept == b'"n"\r\n"1"\r\n'
+    assert Store(aws.store).get(f"_athena/{execution}.csv") == b'"n"\r\n"1"\r\n'
 
 
 def test_lake_query_prints_rows_and_what_they_cost_beside_them(aws: Aws, tmp_path: Path) -> None:
-    assert aws.url
-    lake = LakeCommand(tmp_path, {"LAKE_STORE": f"s3://{BUCKET}/town"})
+    lake = LakeCommand(tmp_path, {"LAKE_STORE": aws.store})
     done = lake("query", "select 1 as n, 'a' as t", "--json")
     assert done.stdout == '{"n":1,"t":"a"}\n'
     assert "0.00 MB scanned in" in done.stderr
@@ -126,7 +123,7 @@ def running(aws: Aws) -> str:
 
 
 def test_ctrl_c_stops_the_query_in_athena(aws: Aws, tmp_path: Path) -> None:
-    process = LakeCommand(tmp_path, {"LAKE_STORE": f"s3://{BUCKET}/town"}).start("query", FOREVER)
+    process = LakeCommand(tmp_path, {"LAKE_STORE": aws.store}).start("query", FOREVER)
     started = running(aws)
     process.send_signal(signal.SIGINT)
     process.communicate(timeout=60)

@@ -19,7 +19,7 @@ from lake_pipeline.extracts import stale_extracts, write_extract
 from lake_pipeline.lake import Lake
 from lake_pipeline.progress import finish_interrupted
 from lake_pipeline.schemas import ListOf, StructOf
-from lake_pipeline_tests.aws_lakes import Aws, aws_lake_of, aws_of, commit, partitions, table
+from lake_pipeline_tests.aws_lakes import Aws, aws_lake_of, aws_of, commit, database, partitions, table
 from lake_pipeline_tests.lakes import EVENTS, event, land, rows, run, stored
 
 DAY_1, DAY_2 = (f"year=2026/month=2/day={day}/mode=bike" for day in (1, 2))
@@ -43,8 +43,7 @@ def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[Aws]:
 
 @pytest.fixture
 def lake(aws: Aws, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, database_url: str) -> Iterator[Lake]:
-    assert aws.url
-    with aws_lake_of(monkeypatch, tmp_path, database_url, EVENTS) as opened:
+    with aws_lake_of(monkeypatch, aws, tmp_path, database_url, EVENTS) as opened:
         yield opened
 
 
@@ -124,7 +123,7 @@ def test_what_someone_added_to_the_table_stays_through_an_evolution(lake: Lake) 
     theirs = {name: table("events")[name] for name in ("Name", "StorageDescriptor", "PartitionKeys", "TableType")}
     theirs["StorageDescriptor"]["Columns"][0]["Comment"] = "the key"
     client("glue").update_table(
-        DatabaseName="lake",
+        DatabaseName=database(),
         TableInput=theirs | {"Description": "theirs", "Parameters": table("events")["Parameters"] | {"cost": "42"}},
     )
     commit(lake, "b", {DAY_1: [{"id": "e2", "n": 5}]}, n="bigint")
@@ -138,15 +137,15 @@ def test_what_someone_added_to_the_table_stays_through_an_evolution(lake: Lake) 
 
 def test_someone_elses_table_is_left_alone_and_the_rows_are_shown_once_it_is_gone(lake: Lake) -> None:
     glue = client("glue")
-    glue.create_database(DatabaseInput={"Name": "lake"})
-    glue.create_table(DatabaseName="lake", TableInput={"Name": "events", "Description": "theirs"})
+    glue.create_database(DatabaseInput={"Name": database()})
+    glue.create_table(DatabaseName=database(), TableInput={"Name": "events", "Description": "theirs"})
     commit(lake, "a", {DAY_1: [{"id": "e1"}]}, id="string")
 
     with pytest.raises(CatalogConflict, match="events was not made for events: rename that table"):
         refresh(lake)
     assert table("events")["Description"] == "theirs"
 
-    glue.delete_table(DatabaseName="lake", Name="events")
+    glue.delete_table(DatabaseName=database(), Name="events")
     finish_interrupted(lake, lake.dataset("events"))
     assert rows(lake, ALL_IDS) == [("e1",)]
 
@@ -154,7 +153,7 @@ def test_someone_elses_table_is_left_alone_and_the_rows_are_shown_once_it_is_gon
 def test_a_dropped_table_is_made_anew_with_all_of_its_partitions(lake: Lake) -> None:
     commit(lake, "a", {DAY_1: [{"id": "e1"}], DAY_2: [{"id": "e2"}]}, id="string")
     refresh(lake)
-    client("glue").delete_table(DatabaseName="lake", Name="events")
+    client("glue").delete_table(DatabaseName=database(), Name="events")
 
     assert refresh(lake) == 2
     assert rows(lake, ALL_IDS) == [("e1",), ("e2",)]
@@ -175,11 +174,11 @@ def test_what_a_refresh_could_not_show_the_next_pass_shows(
     def add(request: dict[str, Any]) -> dict[str, Any]:
         if not allowed:
             raise Refused("AccessDeniedException", "no glue:BatchCreatePartition for you")
-        return {"Errors": backend().batch_create_partition("lake", "events", request["PartitionInputList"])}
+        return {"Errors": backend().batch_create_partition(database(), "events", request["PartitionInputList"])}
 
     with (
-        aws_of(monkeypatch, {"AWSGlue.BatchCreatePartition": add}),
-        aws_lake_of(monkeypatch, tmp_path, database_url, EVENTS) as lake,
+        aws_of(monkeypatch, {"AWSGlue.BatchCreatePartition": add}) as aws,
+        aws_lake_of(monkeypatch, aws, tmp_path, database_url, EVENTS) as lake,
     ):
         land(lake, "raw/2026/week07/a.json", event(1))
         run(lake)
@@ -205,15 +204,15 @@ def test_partitions_are_added_a_hundred_at_a_time_and_one_that_glue_refuses_is_n
         wanted = request["PartitionInputList"]
         asked.append(len(wanted))
         taken = [item for item in wanted if item["Values"] != refused]
-        errors = backend().batch_create_partition("lake", "events", taken)
+        errors = backend().batch_create_partition(database(), "events", taken)
         if len(taken) < len(wanted):
             detail = {"ErrorCode": "InternalServiceException", "ErrorMessage": "try again"}
             errors.append({"PartitionValues": refused, "ErrorDetail": detail})
         return {"Errors": errors}
 
     with (
-        aws_of(monkeypatch, {"AWSGlue.BatchCreatePartition": add}),
-        aws_lake_of(monkeypatch, tmp_path, database_url, EVENTS) as lake,
+        aws_of(monkeypatch, {"AWSGlue.BatchCreatePartition": add}) as aws,
+        aws_lake_of(monkeypatch, aws, tmp_path, database_url, EVENTS) as lake,
     ):
         many = [f"year=2026/month=2/day=1/mode=m{number}" for number in range(101)]
         commit(lake, "a", {folder: [{"id": folder}] for folder in many}, id="string")
@@ -236,20 +235,20 @@ def test_two_that_change_a_table_at_once_both_have_their_way(
 
     def update(request: dict[str, Any]) -> dict[str, Any]:
         nonlocal races
-        now = backend().get_table("lake", "events").as_dict()
+        now = backend().get_table(database(), "events").as_dict()
         if races:  # someone is faster
             races -= 1
             theirs = {name: now[name] for name in ("Name", "StorageDescriptor", "PartitionKeys", "Parameters")}
             count = {"races": str(races)}
-            backend().update_table("lake", "events", theirs | {"Parameters": now["Parameters"] | count})
+            backend().update_table(database(), "events", theirs | {"Parameters": now["Parameters"] | count})
             raise Refused("ConcurrentModificationException", "Update table failed due to concurrent modifications")
         assert request["VersionId"] == now["VersionId"]
-        backend().update_table("lake", "events", request["TableInput"])
+        backend().update_table(database(), "events", request["TableInput"])
         return {}
 
     with (
-        aws_of(monkeypatch, {"AWSGlue.UpdateTable": update}),
-        aws_lake_of(monkeypatch, tmp_path, database_url, EVENTS) as lake,
+        aws_of(monkeypatch, {"AWSGlue.UpdateTable": update}) as aws,
+        aws_lake_of(monkeypatch, aws, tmp_path, database_url, EVENTS) as lake,
     ):
         commit(lake, "a", {DAY_1: [{"id": "e1"}]}, id="string")
         refresh(lake)
@@ -272,8 +271,7 @@ def test_a_projected_table_needs_no_partitions_in_glue_and_what_is_outside_is_wa
     database_url: str,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    assert aws.url
-    with aws_lake_of(monkeypatch, tmp_path, database_url, PROJECTED) as lake:
+    with aws_lake_of(monkeypatch, aws, tmp_path, database_url, PROJECTED) as lake:
         folders = {f"year=2026/mode={mode}": [{"id": mode}] for mode in ("bike", "car", "bus")}
         commit(lake, "a", folders, id="string")
         with caplog.at_level(logging.WARNING):
@@ -284,7 +282,7 @@ def test_a_projected_table_needs_no_partitions_in_glue_and_what_is_outside_is_wa
 
     # The projection is taken back, so that Glue must have the partitions.
     looked_up = EVENTS | {"output": {"prefix": "curated/", "partition_by": ["year(date)", "mode"]}}
-    with aws_lake_of(monkeypatch, tmp_path, database_url, looked_up) as lake:
+    with aws_lake_of(monkeypatch, aws, tmp_path, database_url, looked_up) as lake:
         catalog_of(lake.settings).refresh_if_stale(lake, lake.dataset("events"))
         assert [values[1] for values in partitions("events")] == ["bike", "bus", "car"]
         assert rows(lake, ALL_IDS) == [("bike",), ("bus",), ("car",)]
@@ -293,9 +291,8 @@ def test_a_projected_table_needs_no_partitions_in_glue_and_what_is_outside_is_wa
 def test_an_injected_key_must_be_asked_for(
     aws: Aws, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, database_url: str
 ) -> None:
-    assert aws.url
     output = PROJECTED["output"] | {"projection": {"year": {"first": 2020, "last": 2030}, "mode": {}}}
-    with aws_lake_of(monkeypatch, tmp_path, database_url, PROJECTED | {"output": output}) as lake:
+    with aws_lake_of(monkeypatch, aws, tmp_path, database_url, PROJECTED | {"output": output}) as lake:
         commit(lake, "a", {"year=2026/mode=bike": [{"id": "e1"}], "year=2026/mode=car": [{"id": "e2"}]}, id="string")
         refresh(lake)
         assert rows(lake, "select id from events where mode = 'car' and year = 2026") == [("e2",)]
@@ -306,8 +303,7 @@ def test_an_injected_key_must_be_asked_for(
 def test_a_deduplicated_dataset_shows_each_key_once_though_manifests_each_hold_it(
     aws: Aws, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, database_url: str
 ) -> None:
-    assert aws.url
-    with aws_lake_of(monkeypatch, tmp_path, database_url, ONCE) as lake:
+    with aws_lake_of(monkeypatch, aws, tmp_path, database_url, ONCE) as lake:
         commit(lake, "a", {DAY_1: [{"id": "e1", "n": 1}, {"id": "e2", "n": 1}, {"n": 7}]}, id="string", n="bigint")
         refresh(lake)
         commit(lake, "b", {DAY_2: [{"id": "e1", "n": 2, "extra": "x"}]}, extra="string")
@@ -323,7 +319,7 @@ def test_a_deduplicated_dataset_shows_each_key_once_though_manifests_each_hold_i
 
     # A dataset that is not deduplicated any more has a plain table again, and back.
     for declaration, count in ((EVENTS, 4), (ONCE, 3)):
-        with aws_lake_of(monkeypatch, tmp_path, database_url, declaration) as lake:
+        with aws_lake_of(monkeypatch, aws, tmp_path, database_url, declaration) as lake:
             catalog_of(lake.settings).refresh_if_stale(lake, lake.dataset("events"))
             assert rows(lake, "select count(*) from events") == [(count,)]
 
@@ -331,8 +327,7 @@ def test_a_deduplicated_dataset_shows_each_key_once_though_manifests_each_hold_i
 def test_a_table_without_partitions_is_one_list(
     aws: Aws, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, database_url: str
 ) -> None:
-    assert aws.url
-    with aws_lake_of(monkeypatch, tmp_path, database_url, EVENTS | {"output": {"prefix": "curated/"}}) as lake:
+    with aws_lake_of(monkeypatch, aws, tmp_path, database_url, EVENTS | {"output": {"prefix": "curated/"}}) as lake:
         commit(lake, "a", {"": [{"id": "e1"}]}, id="string")
         commit(lake, "b", {"": [{"id": "e2"}]})
         refresh(lake)
@@ -344,14 +339,13 @@ def test_a_table_without_partitions_is_one_list(
 def test_an_extract_is_unloaded_by_athena_and_is_a_table_of_its_own(
     aws: Aws, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, database_url: str
 ) -> None:
-    assert aws.url
     bikes = {"name": "bikes", "sql": "select id, n from events where n > 1; "}
     lists = {
         "name": "lists",
         "sql": "select list(id) as ids from events",
         "athena": "select array_agg(id) as ids from events",
     }
-    with aws_lake_of(monkeypatch, tmp_path, database_url, EVENTS | {"extracts": [bikes, lists]}) as lake:
+    with aws_lake_of(monkeypatch, aws, tmp_path, database_url, EVENTS | {"extracts": [bikes, lists]}) as lake:
         extracts = {extract.name: extract for extract in lake.dataset("events").extracts}
         commit(lake, "a", {DAY_1: [{"id": "e1", "n": 1}, {"id": "e2", "n": 2}]}, id="string", n="bigint")
         refresh(lake)

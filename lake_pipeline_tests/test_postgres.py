@@ -131,6 +131,8 @@ def test_what_was_converted_before_rules_could_drop_rows_lost_none_to_them(datab
             " (dataset, s3_key, etag, size, last_modified, landing_group, rows_read)"
             " VALUES ('events', 'a', 'v1', 1, now(), 'g', 3)"
         )
+        connection.execute("DROP TABLE lake.catalogue_tables, lake.catalogue_partitions")
+        connection.execute("ALTER TABLE lake.manifests DROP COLUMN told_attempt, DROP COLUMN told_planned_at")
     migrate(database_url)
     with Ledger.open(database_url) as ledger:
         (file,) = ledger.files("events")

@@ -17,6 +17,7 @@ import duckdb
 from filelock import FileLock
 
 from lake_pipeline.catalog.contract import Answer
+from lake_pipeline.catalog.duckdb_s3 import read_s3
 from lake_pipeline.catalog.duckdb_select import write_select as write_select
 from lake_pipeline.catalog.duckdb_view import view_sql
 from lake_pipeline.dataset import Dataset
@@ -64,6 +65,7 @@ def _changed(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
         if path.exists():
             shutil.copyfile(path, fresh)
         with duckdb.connect(str(fresh)) as connection:
+            read_s3(connection)
             yield connection
         fresh.replace(path)
 
@@ -89,6 +91,7 @@ def _open(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
         raise QueryError("nothing has been converted yet; `lake run` or `lake demo` makes the first table")
     with duckdb.connect(str(path), read_only=True) as connection:
         connection.execute("SET TimeZone = 'UTC'")
+        read_s3(connection)
         yield connection
 
 

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 
 import duckdb
 
+from lake_pipeline.catalog.duckdb_s3 import read_s3
 from lake_pipeline.catalog.duckdb_view import view_sql
 from lake_pipeline.dataset import Dataset
 from lake_pipeline.errors import QueryError
 from lake_pipeline.kernel.quoting import literal
 from lake_pipeline.lake import Lake
 from lake_pipeline.ledger.models import OutputFile
+from lake_pipeline.scratch import scratch_folder
 
 _FILE_BYTES = "512MB"
 
@@ -23,13 +24,11 @@ def write_select(lake: Lake, dataset: Dataset, sql: str, folder: str) -> list[Ou
     Raises:
         QueryError: the SQL is not one SELECT that can be evaluated on this table.
     """
-    files = []
-    with tempfile.TemporaryDirectory(prefix="lake-") as scratch:
-        for number, (path, rows) in enumerate(_select(lake, dataset, sql, Path(scratch))):
-            key = f"{folder}part-{number:04}.parquet"
-            lake.store.upload(path, key)
-            files.append(OutputFile(key, rows, path.stat().st_size))
-    return files
+    with scratch_folder() as scratch:
+        written = _select(lake, dataset, sql, scratch)
+        keys = [f"{folder}part-{number:04}.parquet" for number in range(len(written))]
+        lake.store.upload_all([(path, key) for (path, _), key in zip(written, keys, strict=True)])
+        return [OutputFile(key, rows, path.stat().st_size) for key, (path, rows) in zip(keys, written, strict=True)]
 
 
 def _select(lake: Lake, dataset: Dataset, sql: str, scratch: Path) -> list[tuple[Path, int]]:
@@ -46,6 +45,7 @@ def _select(lake: Lake, dataset: Dataset, sql: str, scratch: Path) -> list[tuple
             connection.execute(f"SET memory_limit = {literal(lake.settings.memory)}")
             connection.execute(f"SET temp_directory = {literal(str(spill))}")
             connection.execute("SET TimeZone = 'UTC'")
+            read_s3(connection)
             connection.execute(view_sql(dataset, lake.schema(dataset.name), files))
             # What a declaration says is data: its SQL may read the table's committed files, and write its own folder.
             connection.execute(f"SET allowed_paths = [{', '.join(map(literal, files))}]")
