@@ -90,6 +90,10 @@ class EngineError(LakeError):
     """The engine did not finish the conversion."""
 
 
+class CircuitOpen(LakeError):
+    """A service that keeps failing is left alone for a while."""
+
+
 class QueryError(LakeError):
     """The query failed."""
 
