@@ -90,6 +90,10 @@ class EngineError(LakeError):
     """The engine did not finish the conversion."""
 
 
+class QueueError(LakeError):
+    """The queue refused or failed."""
+
+
 class CircuitOpen(LakeError):
     """A service that keeps failing is left alone for a while."""
 

@@ -205,15 +205,14 @@ def test_what_is_ours_beside_what_is_foreign_is_not_passed_over() -> None:
     assert read.events == (ONE,)
 
 
+WORDS = ["Records", "s3", "object", "bucket", "key", "name", "eventName", "eventSource", "detail", "source", "Message"]
+WORDS += ["detail-type", "Type", "Event"]
 documents = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
     lambda inner: (
         st.lists(inner)
         | st.dictionaries(
-            st.sampled_from(
-                "Records s3 object bucket key name eventName eventSource detail source detail-type Type Message".split()
-            )
-            | st.text(),
+            st.sampled_from(WORDS) | st.text(),
             inner,
         )
     ),

@@ -45,3 +45,14 @@ class DiscoveryLedger(LedgerConnection):
         """The listing came to its end; the next one starts anew."""
         with self._transaction() as connection:
             self._queries.clear_cursor(connection, dataset=dataset)
+
+    def unconverted(self, dataset: str, keys: list[str]) -> dict[int, str]:
+        """Id and key of the versions of these keys that wait or have failed, with no rows in the lake."""
+        with self._transaction() as connection:
+            return dict(self._queries.unconverted_versions(connection, dataset=dataset, keys=keys))
+
+    def supersede_deleted(self, dataset: str, ids: list[int], message: str) -> int:
+        """The objects of these versions were deleted before they were converted; how many versions that ends."""
+        with self._writing(dataset) as connection:
+            ended: int = self._queries.supersede_deleted(connection, dataset=dataset, ids=ids, message=message)
+            return ended

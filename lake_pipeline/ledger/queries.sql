@@ -83,6 +83,17 @@ WHERE older.dataset = :dataset AND older.s3_key = k.s3_key
             AND newer.status = 'PENDING'
     );
 
+-- name: unconverted_versions(dataset, keys)
+-- Versions of these keys that no manifest holds and whose rows are not in the lake.
+SELECT id, s3_key FROM lake.file_processing_status
+WHERE dataset = :dataset AND s3_key = ANY (:keys) AND status IN ('PENDING', 'FAILED') AND manifest_id IS NULL;
+
+-- name: supersede_deleted(dataset, ids, message)!
+-- Those of the versions that are still so were deleted, and nothing came in their place.
+UPDATE lake.file_processing_status
+SET status = 'SUPERSEDED', error_class = 'ObjectDeleted', error_message = :message, processed_at = clock_timestamp()
+WHERE dataset = :dataset AND id = ANY (:ids) AND status IN ('PENDING', 'FAILED') AND manifest_id IS NULL;
+
 -- name: save_cursor(dataset, last_key)!
 -- Remember how far a listing came.
 INSERT INTO lake.discovery_cursors (dataset, last_key) VALUES (:dataset, :last_key)
@@ -475,7 +486,7 @@ ORDER BY min(id) OVER (PARTITION BY landing_group), landing_group, id;
 
 -- name: unknown_versions(dataset, keys, etags)
 -- Those of the object versions that the ledger does not know, or was done with.
-SELECT k.s3_key FROM unnest(:keys::text[], :etags::text[]) AS k (s3_key, etag)
+SELECT k.s3_key, k.etag FROM unnest(:keys::text[], :etags::text[]) AS k (s3_key, etag)
 WHERE NOT EXISTS (
     SELECT FROM lake.file_processing_status f
     WHERE f.dataset = :dataset AND f.s3_key = k.s3_key AND f.etag = k.etag AND f.status <> 'SUPERSEDED'
