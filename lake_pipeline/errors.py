@@ -90,6 +90,10 @@ class EngineError(LakeError):
     """The engine did not finish the conversion."""
 
 
+class InventoryInvalid(LakeError):
+    """The inventory report cannot be used."""
+
+
 class QueueError(LakeError):
     """The queue refused or failed."""
 

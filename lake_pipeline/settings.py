@@ -38,6 +38,7 @@ class Settings(BaseSettings):
     events_dlq: str | None = Field(
         None, description="URL of its dead-letter queue; default: as its redrive policy says"
     )
+    inventory: str | None = Field(None, description="folder of the bucket's S3 Inventory reports, to reconcile with")
 
     @field_validator("events_queue", "events_dlq")
     @classmethod

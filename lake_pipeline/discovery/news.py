@@ -6,17 +6,16 @@ So it does no harm that events come twice, late, in any order, or of an object t
 from __future__ import annotations
 
 from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from lake_pipeline.dataset import Dataset
 from lake_pipeline.discovery.envelopes import ObjectEvent, newest
 from lake_pipeline.discovery.listing import is_raw_file, listed, storable
-from lake_pipeline.errors import ObjectMissing, StoreError
+from lake_pipeline.discovery.looking import look
+from lake_pipeline.errors import StoreError
 from lake_pipeline.ledger.ledger import Ledger
-from lake_pipeline.store import Store, StoredObject
+from lake_pipeline.store import Store
 
-_AT_ONCE = 32
 DELETED = "deleted from the store before it was converted"
 
 
@@ -54,7 +53,7 @@ def take_in(
         places = {key for key, _ in unknown} | set(waiting.values())
         # Before they are looked at: what lands under such a key after that is no longer meant.
         waiting = ledger.unconverted(dataset.name, sorted(places))
-        found, refused = _look(store, places)
+        found, refused = look(store, places)
         gone = places - found.keys() - refused.keys()
         files = [listed(dataset, item) for item in found.values() if is_raw_file(item)]
         if files:
@@ -66,24 +65,3 @@ def take_in(
     if failed and not answered:
         raise next(iter(failed.values()))
     return TakenIn(new, deleted, failed)
-
-
-def _look(store: Store, keys: set[str]) -> tuple[dict[str, StoredObject], dict[str, StoreError]]:
-    """The objects that are there, and why others could not be looked at."""
-
-    def head(key: str) -> StoredObject | StoreError:
-        try:
-            return store.head(key)
-        except StoreError as error:
-            return error
-
-    with ThreadPoolExecutor(_AT_ONCE) as pool:
-        answers = dict(zip(keys, pool.map(head, keys), strict=True))
-    return (
-        {key: answer for key, answer in answers.items() if isinstance(answer, StoredObject)},
-        {
-            key: answer
-            for key, answer in answers.items()
-            if isinstance(answer, StoreError) and not isinstance(answer, ObjectMissing)
-        },
-    )

@@ -29,6 +29,20 @@ SELECT count(*) AS added, coalesce(array_agg(s3_key) FILTER (WHERE EXISTS (
 )), '{}') AS versioned
 FROM added;
 
+-- name: register_unseen(dataset)!
+-- Insert what is of keys that have no version yet.
+INSERT INTO lake.file_processing_status (dataset, s3_key, etag, size, last_modified, landing_group)
+SELECT :dataset, s3_key, etag, size, last_modified, landing_group FROM incoming i
+WHERE NOT EXISTS (SELECT FROM lake.file_processing_status f WHERE f.dataset = :dataset AND f.s3_key = i.s3_key);
+
+-- name: otherwise_known(dataset)
+-- Keys that are known, but not in this version, or were done with in it.
+SELECT i.s3_key FROM incoming i
+WHERE NOT EXISTS (
+    SELECT FROM lake.file_processing_status f
+    WHERE f.dataset = :dataset AND f.s3_key = i.s3_key AND f.etag = i.etag AND f.status <> 'SUPERSEDED'
+);
+
 -- name: restore_incoming(dataset)
 -- A superseded version that lies in the store again is the newest one again; its keys.
 UPDATE lake.file_processing_status f
@@ -106,6 +120,16 @@ DELETE FROM lake.discovery_cursors WHERE dataset = :dataset;
 -- name: cursor(dataset)$
 -- Where to go on with a listing.
 SELECT last_key FROM lake.discovery_cursors WHERE dataset = :dataset;
+
+-- name: report_progress(dataset, url)^
+-- How far an inventory report was read: whole files, and rows of the next one.
+SELECT files, rows FROM lake.report_cursors WHERE dataset = :dataset AND url = :url;
+
+-- name: save_report_progress(dataset, url, files, rows)!
+-- Remember it, of the newest report only.
+INSERT INTO lake.report_cursors (dataset, url, files, rows) VALUES (:dataset, :url, :files, :rows)
+ON CONFLICT (dataset) DO UPDATE
+SET url = excluded.url, files = excluded.files, rows = excluded.rows, updated_at = now();
 
 -- ---------------------------------------------------------------- planning
 
