@@ -52,11 +52,9 @@ def open_lake(settings: Settings) -> Iterator[Lake]:
     """Open the store and the ledger, starting the embedded Postgres and migrating where needed.
 
     Raises:
-        SettingsError: the store is no directory, LAKE_HOME cannot be written, or the engine is not there yet.
+        SettingsError: LAKE_HOME cannot be written, or the engine is not there yet.
     """
-    store = Store(settings.store_url)
-    if store.root is None:
-        raise SettingsError(f"LAKE_STORE={settings.store_url}: only a directory can be a lake's store so far")
+    store = Store(settings.store_url, settings.encryption)
     if settings.engine != "local":
         raise SettingsError(f"LAKE_ENGINE={settings.engine}: only the engine `local` is there so far")
     datasets = load_datasets(settings.datasets)
