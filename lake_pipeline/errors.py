@@ -98,6 +98,18 @@ class CatalogConflict(CatalogError):
     """The catalogue holds what this lake did not put there."""
 
 
+class InventoryInvalid(LakeError):
+    """The inventory report cannot be used."""
+
+
+class QueueError(LakeError):
+    """The queue refused or failed."""
+
+
+class CircuitOpen(LakeError):
+    """A service that keeps failing is left alone for a while."""
+
+
 class QueryError(LakeError):
     """The query failed."""
 

@@ -29,6 +29,20 @@ SELECT count(*) AS added, coalesce(array_agg(s3_key) FILTER (WHERE EXISTS (
 )), '{}') AS versioned
 FROM added;
 
+-- name: register_unseen(dataset)!
+-- Insert what is of keys that have no version yet.
+INSERT INTO lake.file_processing_status (dataset, s3_key, etag, size, last_modified, landing_group)
+SELECT :dataset, s3_key, etag, size, last_modified, landing_group FROM incoming i
+WHERE NOT EXISTS (SELECT FROM lake.file_processing_status f WHERE f.dataset = :dataset AND f.s3_key = i.s3_key);
+
+-- name: otherwise_known(dataset)
+-- Keys that are known, but not in this version, or were done with in it.
+SELECT i.s3_key FROM incoming i
+WHERE NOT EXISTS (
+    SELECT FROM lake.file_processing_status f
+    WHERE f.dataset = :dataset AND f.s3_key = i.s3_key AND f.etag = i.etag AND f.status <> 'SUPERSEDED'
+);
+
 -- name: restore_incoming(dataset)
 -- A superseded version that lies in the store again is the newest one again; its keys.
 UPDATE lake.file_processing_status f
@@ -83,6 +97,17 @@ WHERE older.dataset = :dataset AND older.s3_key = k.s3_key
             AND newer.status = 'PENDING'
     );
 
+-- name: unconverted_versions(dataset, keys)
+-- Versions of these keys that no manifest holds and whose rows are not in the lake.
+SELECT id, s3_key FROM lake.file_processing_status
+WHERE dataset = :dataset AND s3_key = ANY (:keys) AND status IN ('PENDING', 'FAILED') AND manifest_id IS NULL;
+
+-- name: supersede_deleted(dataset, ids, message)!
+-- Those of the versions that are still so were deleted, and nothing came in their place.
+UPDATE lake.file_processing_status
+SET status = 'SUPERSEDED', error_class = 'ObjectDeleted', error_message = :message, processed_at = clock_timestamp()
+WHERE dataset = :dataset AND id = ANY (:ids) AND status IN ('PENDING', 'FAILED') AND manifest_id IS NULL;
+
 -- name: save_cursor(dataset, last_key)!
 -- Remember how far a listing came.
 INSERT INTO lake.discovery_cursors (dataset, last_key) VALUES (:dataset, :last_key)
@@ -95,6 +120,16 @@ DELETE FROM lake.discovery_cursors WHERE dataset = :dataset;
 -- name: cursor(dataset)$
 -- Where to go on with a listing.
 SELECT last_key FROM lake.discovery_cursors WHERE dataset = :dataset;
+
+-- name: report_progress(dataset, url)^
+-- How far an inventory report was read: whole files, and rows of the next one.
+SELECT files, rows FROM lake.report_cursors WHERE dataset = :dataset AND url = :url;
+
+-- name: save_report_progress(dataset, url, files, rows)!
+-- Remember it, of the newest report only.
+INSERT INTO lake.report_cursors (dataset, url, files, rows) VALUES (:dataset, :url, :files, :rows)
+ON CONFLICT (dataset) DO UPDATE
+SET url = excluded.url, files = excluded.files, rows = excluded.rows, updated_at = now();
 
 -- ---------------------------------------------------------------- planning
 
@@ -526,7 +561,7 @@ ORDER BY min(id) OVER (PARTITION BY landing_group), landing_group, id;
 
 -- name: unknown_versions(dataset, keys, etags)
 -- Those of the object versions that the ledger does not know, or was done with.
-SELECT k.s3_key FROM unnest(:keys::text[], :etags::text[]) AS k (s3_key, etag)
+SELECT k.s3_key, k.etag FROM unnest(:keys::text[], :etags::text[]) AS k (s3_key, etag)
 WHERE NOT EXISTS (
     SELECT FROM lake.file_processing_status f
     WHERE f.dataset = :dataset AND f.s3_key = k.s3_key AND f.etag = k.etag AND f.status <> 'SUPERSEDED'
@@ -583,3 +618,30 @@ FROM lake.schema_versions WHERE dataset = :dataset ORDER BY version DESC LIMIT 1
 -- Every version, oldest first.
 SELECT dataset, version, columns, changes, manifest_id, created_at
 FROM lake.schema_versions WHERE dataset = :dataset ORDER BY version;
+
+-- ---------------------------------------------------------------- circuits
+
+-- name: circuit_is_closed(name)$
+-- Whether a service may be called without asking further: it has never failed, or not often enough.
+SELECT NOT EXISTS (SELECT FROM lake.circuits WHERE name = :name AND open_until IS NOT NULL);
+
+-- name: add_circuit(name)!
+-- A row to hold.
+INSERT INTO lake.circuits (name) VALUES (:name) ON CONFLICT DO NOTHING;
+
+-- name: lock_circuit(name)^
+-- Hold a circuit's row until the transaction ends.
+SELECT failures, open_until, last_error, clock_timestamp() FROM lake.circuits WHERE name = :name FOR UPDATE;
+
+-- name: save_circuit(name, failures, open_until, last_error)!
+-- The circuit's next state.
+UPDATE lake.circuits SET failures = :failures, open_until = :open_until, last_error = :last_error, changed_at = now()
+WHERE name = :name;
+
+-- name: forget_circuit(name)!
+-- The service has answered.
+DELETE FROM lake.circuits WHERE name = :name;
+
+-- name: open_circuits()
+-- Services that are left alone, or about to be tried again.
+SELECT name, failures, open_until, last_error FROM lake.circuits WHERE open_until IS NOT NULL ORDER BY name;
