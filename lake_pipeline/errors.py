@@ -110,6 +110,10 @@ class CircuitOpen(LakeError):
     """A service that keeps failing is left alone for a while."""
 
 
+class NoticeFailed(LakeError):
+    """A notice could not be sent."""
+
+
 class QueryError(LakeError):
     """The query failed."""
 

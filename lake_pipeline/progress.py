@@ -10,6 +10,7 @@ from lake_pipeline.dataset import Dataset
 from lake_pipeline.engines.task import STAGING
 from lake_pipeline.lake import Lake
 from lake_pipeline.ledger.models import DueManifest
+from lake_pipeline.notices.telling import tell
 from lake_pipeline.planning import BACKOFF, plan
 from lake_pipeline.publishing import clean
 
@@ -25,6 +26,7 @@ def finish_interrupted(lake: Lake, dataset: Dataset) -> int:
     catalog_of(lake.settings).refresh_if_stale(lake, dataset)
     clean(dataset.name, leftovers, lake.store, lake.ledger)
     _clear_staging(lake, dataset.name)
+    tell(lake, dataset)
     return archive(dataset, lake.store, lake.ledger)
 
 
@@ -61,4 +63,5 @@ def due_work(
     """
     now = datetime.now(UTC)
     plan(dataset, lake.ledger, lake.store, now=now, flush=flush, max_manifests=limit, backoff=backoff, keys=keys)
+    tell(lake, dataset)
     return lake.ledger.due_manifests(dataset.name, limit, dataset.batch.max_retries, keys=keys)

@@ -41,6 +41,10 @@ class Settings(BaseSettings):
     athena_reuse_minutes: int = Field(
         0, ge=0, le=10080, description="how old an answer of Athena may be that is given again; 0: none is"
     )
+    alerts_topic: str | None = Field(None, description="ARN of the SNS topic of alerts; without it there are none")
+    event_bus: str | None = Field(None, description="name or ARN of the EventBridge bus of manifests' events")
+    metrics_namespace: str | None = Field(None, description="CloudWatch namespace of the lake's metrics")
+    ui_url: str | None = Field(None, description="where the Dagster UI is, for links in alerts")
     engine: Literal["local", "spark", "glue"] = Field("local", description="where the kernel runs")
     threads: PositiveInt | None = Field(None, description="threads of one conversion; default: every core")
     memory: str = Field("2GiB", description="memory that one conversion may use in DuckDB")
@@ -94,6 +98,13 @@ class Settings(BaseSettings):
     def _glue_needs_s3(cls, value: str | None, info: ValidationInfo) -> str | None:
         if value == "glue" and not str(info.data.get("store")).startswith("s3://"):
             raise ValueError("Athena reads S3 only, so LAKE_STORE must be s3://bucket[/prefix]")
+        return value
+
+    @field_validator("alerts_topic")
+    @classmethod
+    def _topic_is_an_arn(cls, value: str | None) -> str | None:
+        if value is not None and not re.fullmatch(r"arn:[\w-]+:sns:[\w-]+:\d+:[\w-]+", value):
+            raise ValueError("a standard topic's ARN, such as arn:aws:sns:eu-central-1:123456789012:lake-alerts")
         return value
 
     @field_validator("memory")

@@ -21,7 +21,7 @@ from lake_pipeline.store import Store
 from lake_pipeline_tests.aws_lakes import Aws, aws_of, database
 from lake_pipeline_tests.command_line import LakeCommand
 
-FOREVER = "select count(*) from unnest(sequence(1, 10000000)) a(x) cross join unnest(sequence(1, 10000000)) b(y)"
+FOREVER = "select count(*) from " + " cross join ".join(f"unnest(sequence(1, 10000)) {name}(n)" for name in "abcde")
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ import dagster as dg
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
 from lake_pipeline.dataset import Dataset
+from lake_pipeline.defs.alerts import alerts_sensor, metrics_sensor
 from lake_pipeline.defs.curated import curated_asset
 from lake_pipeline.defs.events import events_sensor
 from lake_pipeline.defs.extracts import extract_asset, extracts_job, extracts_sensor
@@ -46,12 +47,17 @@ def dataset_definitions(dataset: Dataset, *, listed: bool = True) -> dg.Definiti
     return dg.Definitions(assets=assets, jobs=jobs, sensors=sensors, schedules=schedules)
 
 
-def lake_definitions(datasets: list[Dataset], *, events_queue: str | None = None) -> dg.Definitions:
-    """Every dataset's definitions, the sensor of the events queue if there is one, and the lake that they work on."""
+def lake_definitions(
+    datasets: list[Dataset], *, events_queue: str | None = None, alerts: bool = False, metrics: bool = False
+) -> dg.Definitions:
+    """Every dataset's definitions, the sensors of those services that the lake has, and the lake that they work on."""
+    sensors = [events_sensor(datasets, events_queue)] if events_queue else []
+    sensors += [alerts_sensor()] if alerts else []
+    sensors += [metrics_sensor()] if metrics else []
     return dg.Definitions.merge(
         *(dataset_definitions(dataset, listed=events_queue is None) for dataset in datasets),
         dg.Definitions(
             resources={"lake": LakeResource()},
-            sensors=[events_sensor(datasets, events_queue)] if events_queue else [],
+            sensors=sensors,
         ),
     )

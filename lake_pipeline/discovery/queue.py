@@ -83,6 +83,13 @@ class Queue:
             with self._calling():
                 self._sqs.change_message_visibility_batch(QueueUrl=self.url, Entries=entries)
 
+    def depth(self) -> int:
+        """Messages in the queue, about."""
+        names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
+        with self._calling():
+            found = self._sqs.get_queue_attributes(QueueUrl=self.url, AttributeNames=names)["Attributes"]
+        return sum(int(found[name]) for name in names)
+
     def send(self, message: Message) -> None:
         """Send a copy of a message."""
         with self._calling():

@@ -26,6 +26,7 @@ _RECORDS = {
         models.ArchivableFile,
         models.BacklogSummary,
         models.DueManifest,
+        models.FileTotals,
         models.GroupBacklog,
         models.ManifestRow,
         models.ManifestSummary,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from lake_pipeline.ledger.catalogue import CatalogueLedger
 from lake_pipeline.ledger.circuits import CircuitLedger
 from lake_pipeline.ledger.discovery import DiscoveryLedger
+from lake_pipeline.ledger.notices import NoticeLedger
 from lake_pipeline.ledger.outputs import OutputLedger
 from lake_pipeline.ledger.planning import PlanningLedger
 from lake_pipeline.ledger.reading import ReadingLedger
@@ -19,6 +20,7 @@ class Ledger(
     CatalogueLedger,
     ReadingLedger,
     CircuitLedger,
+    NoticeLedger,
 ):
     """Every raw file and manifest, in Postgres; open it with `Ledger.open(url)`.
 

@@ -57,6 +57,16 @@ class BacklogSummary:
 
 
 @dataclass(frozen=True)
+class FileTotals:
+    """Files of a dataset in one state, and their bytes."""
+
+    dataset: str
+    status: FileStatus
+    files: int
+    bytes: int
+
+
+@dataclass(frozen=True)
 class PendingWork:
     """What is left to do: files to plan, files to be tried again, manifests due, manifests running."""
 

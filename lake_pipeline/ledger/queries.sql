@@ -431,6 +431,61 @@ DELETE FROM lake.catalogue_tables WHERE dataset = :dataset;
 -- And its partitions.
 DELETE FROM lake.catalogue_partitions WHERE dataset = :dataset;
 
+-- ---------------------------------------------------------------- notices
+
+-- name: try_notices_lock(dataset)$
+-- Whether no one else tells of the dataset; ends with the transaction.
+SELECT pg_try_advisory_xact_lock(hashtextextended('lake.notices.' || :dataset, 0));
+
+-- name: untold(dataset, most)
+-- Manifests with something to tell, read from the untold_manifests index.
+SELECT m.dataset, m.manifest_id, m.landing_group, m.state, m.attempt, m.failures, m.files, m.bytes, m.engine_run_id,
+    m.error_message, m.planned_at, m.started_at, m.committed_at, m.metrics,
+    m.told_planned_at IS DISTINCT FROM m.planned_at AS planned,
+    m.state IN ('COMMITTED', 'FAILED') AND m.told_attempt IS DISTINCT FROM m.attempt AS ended,
+    output.rows, output.outputs, file.succeeded_files, file.quarantined_files, file.quarantined_reason
+FROM lake.manifests m
+CROSS JOIN LATERAL (
+    SELECT coalesce(sum(o.rows), 0)::bigint AS rows, count(*) AS outputs FROM lake.outputs o
+    WHERE o.dataset = m.dataset AND o.manifest_id = m.manifest_id AND o.committed
+) output
+CROSS JOIN LATERAL (
+    SELECT count(*) FILTER (WHERE f.status = 'SUCCEEDED') AS succeeded_files,
+        count(*) FILTER (WHERE f.status = 'QUARANTINED') AS quarantined_files,
+        min(f.s3_key || ': ' || f.error_message) FILTER (WHERE f.status = 'QUARANTINED') AS quarantined_reason
+    FROM lake.file_processing_status f WHERE f.dataset = m.dataset AND f.manifest_id = m.manifest_id
+) file
+WHERE m.dataset = :dataset AND (
+    m.told_planned_at IS DISTINCT FROM m.planned_at
+    OR m.state IN ('COMMITTED', 'FAILED') AND m.told_attempt IS DISTINCT FROM m.attempt
+)
+ORDER BY m.planned_at, m.manifest_id LIMIT :most;
+
+-- name: record_told(dataset, manifest_ids, attempts, planned)!
+-- That was told; what has happened since was not.
+UPDATE lake.manifests m
+SET told_attempt = coalesce(t.attempt, m.told_attempt), told_planned_at = t.planned_at
+FROM unnest(:manifest_ids::text[], :attempts::int[], :planned::timestamptz[]) AS t (manifest_id, attempt, planned_at)
+WHERE m.dataset = :dataset AND m.manifest_id = t.manifest_id;
+
+-- name: forget_alerts(window)!
+-- What was sent longer ago may be sent again.
+DELETE FROM lake.alerts WHERE sent_at <= now() - :window::interval;
+
+-- name: claim_alert(key)!
+-- One sender has it.
+INSERT INTO lake.alerts (key) VALUES (:key) ON CONFLICT DO NOTHING;
+
+-- name: release_alert(key)!
+-- It was not sent.
+DELETE FROM lake.alerts WHERE key = :key;
+
+-- name: file_totals()
+-- record_class: FileTotals
+-- Files and bytes by dataset and state, from the files_by_status index alone.
+SELECT dataset, status, count(*) AS files, sum(size)::bigint AS bytes
+FROM lake.file_processing_status GROUP BY dataset, status;
+
 -- ---------------------------------------------------------------- archive
 
 -- name: files_to_archive(dataset, manifest_id)

@@ -23,12 +23,22 @@ COMMENT ON TABLE lake.catalogue_partitions IS 'Hive partitions that such a table
 ALTER TABLE lake.manifests ADD COLUMN told_attempt int, ADD COLUMN told_planned_at timestamptz;
 COMMENT ON COLUMN lake.manifests.told_attempt IS 'The attempt whose end was told to who listens.';
 COMMENT ON COLUMN lake.manifests.told_planned_at IS 'The planning that was told.';
+
+CREATE TABLE lake.alerts (
+    key text COLLATE "C" PRIMARY KEY,
+    sent_at timestamptz NOT NULL DEFAULT now()
+);
+COMMENT ON TABLE lake.alerts IS 'Alerts of failed runs that were sent lately, and are not sent again so soon.';
 """
 
 # What ended before anyone could listen is no news.
 TOLD = "UPDATE lake.manifests SET told_attempt = attempt, told_planned_at = planned_at"
 
-INDEX = """
+INDEXES = """
+-- With the size in it, files and bytes by state are counted each minute without a look at the table.
+DROP INDEX lake.files_by_status;
+CREATE INDEX files_by_status ON lake.file_processing_status (dataset, status) INCLUDE (size);
+
 CREATE INDEX untold_manifests ON lake.manifests (dataset, planned_at)
     WHERE told_planned_at IS DISTINCT FROM planned_at
         OR state IN ('COMMITTED', 'FAILED') AND told_attempt IS DISTINCT FROM attempt;
@@ -38,4 +48,4 @@ CREATE INDEX untold_manifests ON lake.manifests (dataset, planned_at)
 def upgrade() -> None:
     op.execute(TABLES)
     op.execute(TOLD)
-    op.execute(INDEX)
+    op.execute(INDEXES)
