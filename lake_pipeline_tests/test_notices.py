@@ -17,6 +17,7 @@ from lake_pipeline.aws import client
 from lake_pipeline.defs.factory import lake_definitions
 from lake_pipeline.defs.instance import open_instance
 from lake_pipeline.defs.resources import LakeResource
+from lake_pipeline.discovery.listing import discover
 from lake_pipeline.engines.task import Task
 from lake_pipeline.errors import EngineError, ExtractFailed
 from lake_pipeline.lake import Lake
@@ -143,9 +144,6 @@ def test_a_failed_attempt_is_alerted_once_with_its_reason_and_what_comes_next(
 ) -> None:
     land(lake, "raw/2026/week07/a.json", event(1))
     dataset = lake.dataset("events")
-    lake.ledger.register("events", [])
-    from lake_pipeline.discovery.listing import discover
-
     discover(dataset, lake.store, lake.ledger)
     due_work(lake, dataset, flush=True, limit=1)
     for _ in range(2):
@@ -216,16 +214,25 @@ def test_a_run_that_fails_outside_of_an_attempt_is_alerted_once_an_hour(
     assert f"run: https://dagster.example/runs/{failed.run_id}" in told["Message"]
 
 
-def test_a_failed_attempts_run_is_not_alerted_a_second_time(alerts: Listener, lake: Lake) -> None:
-    strict = lake.dataset("events").model_copy(update={"batch": lake.dataset("events").batch})
-    land(lake, "raw/2026/week07/a.json", event(1))
-    definitions = lake_definitions([strict], alerts=True)
-    lake.store.put("raw/2026/week07/a.json", b'{"id": 1}\n')
-    run(lake)
-    with open_instance(lake.settings) as instance:
-        for failed in instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.FAILURE])):
-            evaluate(definitions, instance, failed)
-    assert [item["MessageAttributes"]["kind"]["Value"] for item in alerts.heard()] == ["CheckFailed"]
+def test_a_failed_attempts_run_is_not_alerted_a_second_time(
+    alerts: Listener, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, database_url: str
+) -> None:
+    checks = {"row_count": {"min": 3}, "blocking": ["row_count"]}
+    strict = EVENTS | {"checks": checks, "batch": {"max_retries": 1}}
+    with lake_of(monkeypatch, tmp_path, database_url, strict) as lake:
+        land(lake, "raw/2026/week07/a.json", event(1))
+        run(lake)
+        definitions = lake_definitions(list(lake.datasets.values()), alerts=True)
+        with open_instance(lake.settings) as instance:
+            failures = instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.FAILURE]))
+            for failed in failures:
+                evaluate(definitions, instance, failed)
+
+    assert len(failures) == 2
+    first, second = (item["Message"] for item in alerts.heard())
+    assert "attempt 1: it is tried again, 1 more" in first
+    assert "attempt 2: it is not tried again" in second
+    assert "row_count: 1 rows offend" in second
 
 
 def evaluate(definitions: dg.Definitions, instance: dg.DagsterInstance, failed: dg.DagsterRun) -> None:

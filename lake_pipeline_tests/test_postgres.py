@@ -24,7 +24,7 @@ from lake_pipeline.ledger.migrations import HEAD
 from lake_pipeline.ledger.postgres import database_url as url_of
 from lake_pipeline.ledger.postgres import shown_url, sqlalchemy_url
 from lake_pipeline.settings import Settings
-from lake_pipeline_tests.ledger_samples import land
+from lake_pipeline_tests.ledger_samples import claim, land
 
 ATTACH = """
 import sys
@@ -149,6 +149,22 @@ def test_what_was_converted_before_rules_could_drop_rows_lost_none_to_them(empty
         assert (file.rows_read, file.rows_dropped) == (3, 0)
         land(ledger, "b")
         assert {file.s3_key: file.rows_dropped for file in ledger.files("events")} == {"a": 0, "b": None}
+
+
+def test_what_was_committed_before_anyone_could_listen_is_no_news(empty_database_url: str) -> None:
+    migrate_to(empty_database_url, "0004")
+    with psycopg.connect(empty_database_url) as connection:
+        connection.execute(
+            "INSERT INTO lake.manifests"
+            " (dataset, manifest_id, landing_group, slug, sequence, state, attempt, files, bytes)"
+            " VALUES ('events', 'g.0001', 'g', 'g', 1, 'COMMITTED', 2, 1, 1)"
+        )
+    migrate(empty_database_url)
+    with Ledger.open(empty_database_url) as ledger:
+        assert ledger.untold("events", 10) == []
+        land(ledger, "a")
+        manifest = claim(ledger)
+        assert [news.manifest_id for news in ledger.untold("events", 10)] == [manifest.manifest_id]
 
 
 def test_an_up_to_date_ledger_opens_without_alembic_or_sqlalchemy(database_url: str) -> None:

@@ -51,13 +51,13 @@ def metrics_sensor() -> dg.SensorDefinition:
 
 
 def _told_by_the_ledger(lake: Lake, attempt: str) -> bool:
-    """Whether the run's attempt failed by the ledger, which then says so."""
+    """Whether the run's attempt is a failed one by the ledger, which then says so, or was overtaken by another."""
     dataset, _, rest = attempt.partition("/")
     manifest_id, _, number = rest.rpartition("/")
     if dataset not in lake.datasets:
         return False
     manifest = lake.ledger.manifest(dataset, manifest_id)
-    if manifest.state != "FAILED" or manifest.attempt != int(number):
+    if manifest.attempt < int(number) or (manifest.attempt == int(number) and manifest.state != "FAILED"):
         return False
     tell(lake, lake.dataset(dataset))
     return True
