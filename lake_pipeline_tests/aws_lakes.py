@@ -19,11 +19,11 @@ from lake_pipeline.aws import client
 from lake_pipeline.aws_local.athena import LocalAthena
 from lake_pipeline.aws_local.resources import make_bucket
 from lake_pipeline.aws_local.server import Operation, environment, serve
+from lake_pipeline.kernel.arrow_types import arrow_type
 from lake_pipeline.lake import Lake
 from lake_pipeline.ledger.models import FileOutcome, ListedObject, OutputFile, SchemaChange
 from lake_pipeline.schemas import Column, Type
 from lake_pipeline.settings import load_settings
-from lake_pipeline.tables import arrow_type
 from lake_pipeline_tests.lakes import lake_of
 
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import logging
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from moto.glue.models import glue_backends
 
@@ -334,6 +338,33 @@ def test_a_table_without_partitions_is_one_list(
         assert rows(lake, ALL_IDS) == [("e1",), ("e2",)]
         listed = lake.store.get("_symlinks/events/symlink.txt").decode().splitlines()
         assert listed == [lake.store.uri(key) for key in stored(lake, "curated/")]
+
+
+def test_json_lines_one_for_each_raw_file_are_read_under_their_names(
+    aws: Aws, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, database_url: str
+) -> None:
+    lines = {
+        "name": "events",
+        "source": {"prefix": "raw/", "format": "parquet"},
+        "output": {"prefix": "curated/", "format": "json", "files": "one_to_one"},
+    }
+
+    def land_parquet(key: str, *records: dict[str, Any]) -> None:
+        columns = pa.schema([("Id", pa.int64()), ("ts", pa.timestamp("us", "UTC")), ("tags", pa.list_(pa.string()))])
+        written = io.BytesIO()
+        pq.write_table(pa.Table.from_pylist(list(records), columns), written)
+        lake.store.put(key, written.getvalue())
+
+    with aws_lake_of(monkeypatch, aws, tmp_path, database_url, lines) as lake:
+        land_parquet("raw/a.parquet", {"Id": 1})
+        run(lake)
+        land_parquet("raw/a.parquet", {"Id": 2, "ts": datetime(2026, 2, 3, 10, tzinfo=UTC), "tags": ["x", None]})
+        land_parquet("raw/b.parquet", {"Id": 3})
+        run(lake)
+        assert rows(lake, "select id, ts, tags from events order by id") == [
+            (2, "2026-02-03T10:00:00Z", "[x, null]"),
+            (3, None, None),
+        ]
 
 
 def test_an_extract_is_unloaded_by_athena_and_is_a_table_of_its_own(

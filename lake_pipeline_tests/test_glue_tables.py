@@ -119,6 +119,35 @@ def test_a_column_that_glue_cannot_hold_is_left_out_and_named() -> None:
     assert hive_type(StructOf(())) is None
 
 
+def test_types_of_parquet_sources_are_athenas_and_those_of_json_lines_are_texts() -> None:
+    types = schema(**{"d": "date", "t": "time", "b": "binary", "price": "decimal(10, 2)", "ts": "timestamp"})
+    table = table_input(dataset(), types, STORE)
+    assert [(column["Name"], column["Type"]) for column in table["StorageDescriptor"]["Columns"]] == [
+        ("d", "date"),
+        ("b", "binary"),
+        ("price", "decimal(10,2)"),
+        ("ts", "timestamp"),
+        ("_source_file", "string"),
+        ("_rescued", "string"),
+    ]
+    assert table["Parameters"][LEFT_OUT] == "t"
+
+    source = {"prefix": "raw/", "format": "parquet"}
+    output = {"prefix": "curated/", "format": "json", "files": "one_to_one"}
+    one_to_one = Dataset.model_validate(EVENTS | {"source": source, "output": output})
+    lines = table_input(one_to_one, types, STORE)
+    assert [(column["Name"], column["Type"]) for column in lines["StorageDescriptor"]["Columns"]] == [
+        ("d", "string"),
+        ("t", "string"),
+        ("b", "string"),
+        ("price", "decimal(10,2)"),
+        ("ts", "string"),
+        ("_rescued", "string"),
+    ]
+    assert lines["StorageDescriptor"]["SerdeInfo"]["SerializationLibrary"] == "org.openx.data.jsonserde.JsonSerDe"
+    accepted("CreateTable", {"DatabaseName": "lake", "TableInput": lines})
+
+
 def test_new_columns_are_added_at_the_end_and_what_someone_added_stays() -> None:
     table = table_input(dataset(), schema(id="string"), STORE) | {"VersionId": "3", "CreateTime": "now"}
     table["StorageDescriptor"]["Columns"][0]["Comment"] = "by hand"

@@ -84,11 +84,14 @@ class Tables:
         values: Mapping[str, str],
     ) -> None:
         is_json = "json" in table["StorageDescriptor"]["SerdeInfo"]["SerializationLibrary"].lower()
-        reader = "read_json" if is_json else "read_parquet"
-        options = ", format = 'newline_delimited'" if is_json else ", hive_partitioning = false"
-        rows = f"{reader}({literal(str(path))}{options})"
+        file, lines = literal(str(path)), "format = 'newline_delimited'"
+        rows = f"read_json({file}, {lines})" if is_json else f"read_parquet({file}, hive_partitioning = false)"
         described = connection.execute(f"DESCRIBE SELECT * FROM {rows}").fetchall()
         there = {str(row[0]).lower(): str(row[0]) for row in described}
+        if is_json:  # what looks like a time is a text where the table says so
+            typed = {there[column]: type_ for column, type_ in columns if column in there}
+            spec = ", ".join(f"{literal(key)}: {literal(type_)}" for key, type_ in typed.items())
+            rows = f"read_json({file}, {lines}, columns = {{{spec}}})"
         # Athena finds a column by its name, in any case; one that a file lacks is NULL.
         selected = [
             values.get(column)

@@ -16,6 +16,7 @@ from typing import Any
 import duckdb
 from filelock import FileLock
 
+from lake_pipeline.catalog.committed import table_files
 from lake_pipeline.catalog.contract import Answer
 from lake_pipeline.catalog.duckdb_s3 import read_s3
 from lake_pipeline.catalog.duckdb_select import write_select as write_select
@@ -37,8 +38,7 @@ def refresh(lake: Lake, dataset: Dataset) -> int:
         # Inside the lock, so that the last to write has seen the newest commit.
         mark = lake.ledger.commit_mark(dataset.name)
         outputs = lake.ledger.committed_outputs(dataset.name)
-        files = [lake.store.uri(output.path) for output in outputs]
-        connection.execute(view_sql(dataset, lake.schema(dataset.name), files))
+        connection.execute(view_sql(dataset, lake.schema(dataset.name), table_files(lake, dataset)))
         connection.execute(f"COMMENT ON VIEW {identifier(dataset.name)} IS {literal(mark)}")
     return sum(output.rows for output in outputs)
 

@@ -6,10 +6,12 @@ from pathlib import Path
 
 import duckdb
 
+from lake_pipeline.catalog.committed import table_files
 from lake_pipeline.catalog.duckdb_s3 import read_s3
 from lake_pipeline.catalog.duckdb_view import view_sql
 from lake_pipeline.dataset import Dataset
 from lake_pipeline.errors import QueryError
+from lake_pipeline.kernel.json_reading import patterns
 from lake_pipeline.kernel.quoting import literal
 from lake_pipeline.lake import Lake
 from lake_pipeline.ledger.models import OutputFile
@@ -33,7 +35,7 @@ def write_select(lake: Lake, dataset: Dataset, sql: str, folder: str) -> list[Ou
 
 def _select(lake: Lake, dataset: Dataset, sql: str, scratch: Path) -> list[tuple[Path, int]]:
     """The local Parquet files that the SQL makes, and their rows."""
-    files = [lake.store.uri(output.path) for output in lake.ledger.committed_outputs(dataset.name)]
+    files = table_files(lake, dataset)
     allowed, spill = scratch / "allowed", scratch / "spill"
     target = allowed / "data"
     target.mkdir(parents=True)
@@ -48,7 +50,7 @@ def _select(lake: Lake, dataset: Dataset, sql: str, scratch: Path) -> list[tuple
             read_s3(connection)
             connection.execute(view_sql(dataset, lake.schema(dataset.name), files))
             # What a declaration says is data: its SQL may read the table's committed files, and write its own folder.
-            connection.execute(f"SET allowed_paths = [{', '.join(map(literal, files))}]")
+            connection.execute(f"SET allowed_paths = [{', '.join(map(literal, [*files, *patterns(files)]))}]")
             connection.execute(f"SET allowed_directories = [{literal(str(allowed))}]")
             connection.execute("SET enable_external_access = false")
             connection.execute("SET lock_configuration = true")

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from lake_pipeline.dataset import Dataset, partition_keys
+from lake_pipeline.kernel.json_reading import read_sql
 from lake_pipeline.kernel.quoting import identifier, literal
 from lake_pipeline.kernel.transform import ranking
 from lake_pipeline.schemas import Schema
 
 
-def view_sql(dataset: Dataset, schema: Schema, files: list[str]) -> str:
+def view_sql(dataset: Dataset, schema: Schema, files: Mapping[str, str | None]) -> str:
     """The view's definition: the schema's columns in order, then the Hive keys that are computed."""
     keys = partition_keys(dataset.output.partition_by)
     names = [column.name for column in schema.columns]
@@ -18,6 +21,9 @@ def view_sql(dataset: Dataset, schema: Schema, files: list[str]) -> str:
     if not files:
         nothing = ", ".join(f"NULL AS {identifier(name)}" for name in [*names, "_source_file", "_rescued", *computed])
         return f"{view} (SELECT {nothing}) WHERE false"
+    if dataset.output.format == "json":
+        sources = {path: key or "" for path, key in files.items()}
+        return f"{view} ({read_sql(schema.columns, sources)})"
     types = ", ".join(f"{literal(key)}: {'BIGINT' if part else 'VARCHAR'}" for key, part, _ in keys)
     hive = f", hive_partitioning = true, hive_types = {{{types}}}" if keys else ", hive_partitioning = false"
     rows = f"read_parquet([{', '.join(map(literal, files))}], union_by_name = true{hive})"

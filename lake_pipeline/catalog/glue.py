@@ -15,6 +15,7 @@ from typing import Any
 
 from lake_pipeline.aws import client
 from lake_pipeline.catalog import athena
+from lake_pipeline.catalog.committed import awaited_files
 from lake_pipeline.catalog.contract import Answer
 from lake_pipeline.catalog.glue_api import (
     add_partitions,
@@ -28,6 +29,7 @@ from lake_pipeline.catalog.glue_tables import (
     Document,
     emptied,
     extract_input,
+    has_view,
     partition_input,
     refuse_foreign,
     shows_partitions,
@@ -68,11 +70,12 @@ def refresh(lake: Lake, dataset: Dataset) -> int:
         if not shows_partitions(find_table(glue, database, wanted["Name"]), wanted):
             lake.ledger.forget_catalogue(dataset.name)
         table = settle_table(glue, database, wanted)
-        changed = lake.ledger.changed_partitions(dataset.name, len(wanted["PartitionKeys"]))
+        awaited = awaited_files(lake, dataset)
+        changed = lake.ledger.changed_partitions(dataset.name, len(wanted["PartitionKeys"]), awaited)
         for page in batched(changed, _AT_ONCE):
             _show(lake, dataset, glue, table, page)
             lake.ledger.record_partitions(dataset.name, page)
-        if dataset.transform.deduplicate and (
+        if has_view(dataset) and (
             _definition(lake.ledger.catalogue_mark(dataset.name)) != _definition(mark)
             or find_table(glue, database, dataset.name) is None
         ):

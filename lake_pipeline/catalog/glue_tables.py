@@ -11,7 +11,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from lake_pipeline.catalog.hive import arrow_as_hive, hive_name, hive_type, partition_values
+from lake_pipeline.catalog.hive import arrow_as_hive, hive_json_type, hive_name, hive_type, partition_values
 from lake_pipeline.catalog.projection import projection_parameters
 from lake_pipeline.catalog.symlinks import partition_folder, table_folder
 from lake_pipeline.dataset import Dataset, partition_keys
@@ -50,9 +50,14 @@ INPUT = (
 )
 
 
+def has_view(dataset: Dataset) -> bool:
+    """Whether what readers see is a view that shows one row a key; JSON files are shown as they are."""
+    return dataset.transform.deduplicate is not None and dataset.output.format == "parquet"
+
+
 def rows_table(dataset: Dataset) -> str:
     """The name of the table of a dataset's files, which is beside its view where the dataset is deduplicated."""
-    return f"{dataset.name}__rows" if dataset.transform.deduplicate else dataset.name
+    return f"{dataset.name}__rows" if has_view(dataset) else dataset.name
 
 
 def table_input(dataset: Dataset, schema: Schema, store_url: str) -> Document:
@@ -61,7 +66,7 @@ def table_input(dataset: Dataset, schema: Schema, store_url: str) -> Document:
         {"Name": name.lower(), "Type": "bigint" if part else "string"}
         for name, part, _ in partition_keys(dataset.output.partition_by)
     ]
-    columns, left_out = _columns(schema, {key["Name"] for key in keys})
+    columns, left_out = _columns(schema, dataset.output.format, {key["Name"] for key in keys})
     parameters = {
         "EXTERNAL": "TRUE",
         "classification": dataset.output.format,
@@ -85,19 +90,22 @@ def table_input(dataset: Dataset, schema: Schema, store_url: str) -> Document:
     }
 
 
-def _columns(schema: Schema, keys: set[str]) -> tuple[list[Document], list[str]]:
+def _columns(schema: Schema, file_format: str, keys: set[str]) -> tuple[list[Document], list[str]]:
     """The table's columns, and the names of those that Glue cannot hold. Keys are no columns: folders hold them."""
+    type_of = hive_json_type if file_format == "json" else hive_type
     columns: list[Document] = []
     left_out: list[str] = []
     for column in schema.columns:
-        name, type_ = hive_name(column.name), hive_type(column.type)
+        name, type_ = hive_name(column.name), type_of(column.type)
         if name in keys:
             continue
         if name is None or type_ is None:
             left_out.append(column.name)
             continue
         columns.append({"Name": name, "Type": type_})
-    columns += [{"Name": "_source_file", "Type": "string"}, {"Name": "_rescued", "Type": "string"}]
+    # JSON lines hold no name of their raw file: it is in their own.
+    own = ["_rescued"] if file_format == "json" else ["_source_file", "_rescued"]
+    columns += [{"Name": name, "Type": "string"} for name in own]
     return columns, left_out
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from urllib.parse import unquote
 
 import pyarrow as pa
 
-from lake_pipeline.schemas import ListOf, StructOf, Type
+from lake_pipeline.schemas import ListOf, StructOf, Type, decimal_of
 
 # What Hive writes for a partition key that is NULL; Athena reads it as NULL.
 NULL_FOLDER = "__HIVE_DEFAULT_PARTITION__"
@@ -19,7 +20,11 @@ _SCALARS = {
     "double": "double",
     "boolean": "boolean",
     "timestamp": "timestamp",
+    "date": "date",
+    "binary": "binary",
 }
+# In JSON lines these are texts, which the SerDe would not read as what they are.
+_TEXTS = frozenset({"timestamp", "date", "time", "binary"})
 # Glue's own pattern of a column's name, less the comma that its properties are joined with and the double quote.
 _COLUMN = re.compile(r'[^\x00-\x1f\x7f,"`\ud800-\udfff\ufffe\uffff]{1,255}')
 # A struct's fields stand inside the text of its type, which has no quotes.
@@ -27,19 +32,36 @@ _FIELD = re.compile(r"[A-Za-z0-9_]+")
 
 
 def hive_type(type_: Type) -> str | None:
-    """A column's type, such as `array<struct<seq:bigint>>`; None where a field's name cannot stand in one."""
+    """A Parquet column's type, such as `array<struct<seq:bigint>>`.
+
+    None where a struct's field has a name that cannot stand in it, and for a time of day, which Athena does not read.
+    """
+    return _composed(type_, lambda scalar: _decimal(scalar) or _SCALARS.get(scalar))
+
+
+def hive_json_type(type_: Type) -> str | None:
+    """The type of a column of JSON lines."""
+    return _composed(type_, lambda scalar: "string" if scalar in _TEXTS else _decimal(scalar) or _SCALARS.get(scalar))
+
+
+def _decimal(scalar: str) -> str | None:
+    digits = decimal_of(scalar)
+    return f"decimal({digits[0]},{digits[1]})" if digits else None
+
+
+def _composed(type_: Type, scalar: Callable[[str], str | None]) -> str | None:
     match type_:
         case ListOf(element):
-            inner = hive_type(element)
+            inner = _composed(element, scalar)
             return inner and f"array<{inner}>"
         case StructOf(fields):
-            types = [hive_type(inner) for _, inner in fields]
+            types = [_composed(inner, scalar) for _, inner in fields]
             if not types or None in types or not all(_FIELD.fullmatch(name) for name, _ in fields):
                 return None
             named = zip(fields, types, strict=True)
             return f"struct<{','.join(f'{field[0].lower()}:{inner}' for field, inner in named)}>"
         case _:
-            return _SCALARS[type_]
+            return scalar(type_)
 
 
 def hive_name(name: str) -> str | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 from lake_pipeline.ledger.connection import LedgerConnection
@@ -29,13 +29,14 @@ class CatalogueLedger(LedgerConnection):
         with self._transaction() as connection:
             self._queries.record_catalogue_mark(connection, dataset=dataset, mark=mark)
 
-    def changed_partitions(self, dataset: str, keys: int) -> list[ShownPartition]:
+    def changed_partitions(self, dataset: str, keys: int, awaited: Iterable[str]) -> list[ShownPartition]:
         """Partitions to show anew, with their committed files; one without files is to be hidden.
 
-        `keys` is the number of Hive keys, which are the last folders of a file's path.
+        `keys` is the number of Hive keys, which are the last folders of a file's path. Files that are `awaited` are
+        left out.
         """
         with self._transaction() as connection:
-            return list(self._queries.changed_partitions(connection, dataset=dataset, keys=keys))
+            return list(self._queries.changed_partitions(connection, dataset=dataset, keys=keys, awaited=list(awaited)))
 
     def record_partitions(self, dataset: str, partitions: list[ShownPartition]) -> None:
         """The catalogue shows these as they are said to be."""

@@ -8,6 +8,7 @@ from typing import Any
 
 from pydantic import BaseModel, Field
 
+from lake_pipeline.dataset import Dataset
 from lake_pipeline.ledger.news import ManifestNews
 from lake_pipeline.manifests import manifest_key
 
@@ -50,7 +51,7 @@ class ManifestCompleted(BaseModel):
     committed_at: datetime
 
 
-def details_of(news: ManifestNews, store_url: str, output_prefix: str, engine: str) -> Iterator[BaseModel]:
+def details_of(news: ManifestNews, dataset: Dataset, store_url: str, engine: str) -> Iterator[BaseModel]:
     """What is told of the manifest on the bus."""
     if news.planned:
         yield ManifestReady(
@@ -58,7 +59,7 @@ def details_of(news: ManifestNews, store_url: str, output_prefix: str, engine: s
             dataset=news.dataset,
             manifest_id=news.manifest_id,
             landing_group=news.landing_group,
-            manifest=f"{store_url}/{manifest_key(news.dataset, news.manifest_id)}",
+            manifest=f"{store_url}/{manifest_key(dataset, news.manifest_id)}",
             files=news.files,
             bytes=news.bytes,
             planned_at=news.planned_at,
@@ -79,7 +80,7 @@ def details_of(news: ManifestNews, store_url: str, output_prefix: str, engine: s
             rows_dropped=news.rows_dropped,
             bytes_read=news.counted("bytes_read"),
             outputs=news.outputs,
-            output_prefix=f"{store_url}/{output_prefix}",
+            output_prefix=f"{store_url}/{dataset.output_prefix(news.landing_group)}",
             failed_checks=news.failed_checks,
             seconds=news.seconds,
             committed_at=news.committed_at,

@@ -44,13 +44,7 @@ def tell(lake: Lake, dataset: Dataset) -> None:
 def _send(lake: Lake, dataset: Dataset, news: list[ManifestNews]) -> None:
     settings, retries = lake.settings, dataset.batch.max_retries
     if settings.event_bus:
-        details = [
-            detail
-            for item in news
-            for detail in details_of(
-                item, settings.store_url, dataset.output_prefix(item.landing_group), settings.engine
-            )
-        ]
+        details = [detail for item in news for detail in details_of(item, dataset, settings.store_url, settings.engine)]
         send_events(lake.ledger, settings.event_bus, details)
     if settings.alerts_topic:
         alerts = [alert for item in news for alert in alerts_of(item, retries, links(settings))]
