@@ -349,17 +349,17 @@ def test_json_lines_one_for_each_raw_file_are_read_under_their_names(
         "output": {"prefix": "curated/", "format": "json", "files": "one_to_one"},
     }
 
-    def land_parquet(key: str, *records: dict[str, Any]) -> None:
+    def land_parquet(lake: Lake, key: str, *records: dict[str, Any]) -> None:
         columns = pa.schema([("Id", pa.int64()), ("ts", pa.timestamp("us", "UTC")), ("tags", pa.list_(pa.string()))])
         written = io.BytesIO()
         pq.write_table(pa.Table.from_pylist(list(records), columns), written)
         lake.store.put(key, written.getvalue())
 
     with aws_lake_of(monkeypatch, aws, tmp_path, database_url, lines) as lake:
-        land_parquet("raw/a.parquet", {"Id": 1})
+        land_parquet(lake, "raw/a.parquet", {"Id": 1})
         run(lake)
-        land_parquet("raw/a.parquet", {"Id": 2, "ts": datetime(2026, 2, 3, 10, tzinfo=UTC), "tags": ["x", None]})
-        land_parquet("raw/b.parquet", {"Id": 3})
+        land_parquet(lake, "raw/a.parquet", {"Id": 2, "ts": datetime(2026, 2, 3, 10, tzinfo=UTC), "tags": ["x", None]})
+        land_parquet(lake, "raw/b.parquet", {"Id": 3})
         run(lake)
         assert rows(lake, "select id, ts, tags from events order by id") == [
             (2, "2026-02-03T10:00:00Z", "[x, null]"),
