@@ -39,8 +39,8 @@ class Aws:
 @contextmanager
 def aws_of(monkeypatch: pytest.MonkeyPatch, operations: dict[str, Operation] | None = None) -> Iterator[Aws]:
     """AWS with a bucket, which this process's environment describes, and a database to be made."""
-    with LocalAthena() as athena, serve(athena.operations | (operations or {})) as url:
-        athena.endpoint = url
+    athena = LocalAthena()
+    with serve(athena.operations | (operations or {})) as url, athena.serving(url):
         for name, value in environment(url).items():
             monkeypatch.setenv(name, value)
         # moto keeps what it knows in the process, so each test has names of its own.

@@ -7,11 +7,12 @@ import io
 import tempfile
 import threading
 import uuid
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import boto3
 import duckdb
@@ -43,14 +44,10 @@ class Execution:
 
 
 class LocalAthena:
-    """The operations of Athena that the lake uses; workgroups stay moto's.
-
-    `endpoint` is where the server that answers with these `operations` is: set it before the first query. Leaving the
-    block stops what still runs.
-    """
+    """The operations of Athena that the lake uses, for `serve(athena.operations)`; workgroups stay moto's."""
 
     def __init__(self) -> None:
-        self.endpoint = ""
+        self._endpoint = ""
         self.executions: dict[str, Execution] = {}
         self._lock = threading.Lock()
         self._clients: dict[str, Any] = {}
@@ -61,12 +58,15 @@ class LocalAthena:
             "AmazonAthena.StopQueryExecution": self._stop,
         }
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for execution in list(self.executions.values()):
-            self._cancel(execution)
+    @contextmanager
+    def serving(self, url: str) -> Iterator[None]:
+        """Answer with the Glue and the S3 that are at `url`; at the end of the block, stop what still runs."""
+        self._endpoint = url
+        try:
+            yield
+        finally:
+            for execution in list(self.executions.values()):
+                self._cancel(execution)
 
     def _start(self, request: Document) -> Document:
         try:
@@ -124,7 +124,7 @@ class LocalAthena:
             if service not in self._clients:
                 self._clients[service] = boto3.session.Session().client(
                     service,
-                    endpoint_url=self.endpoint,
+                    endpoint_url=self._endpoint,
                     region_name=REGION,
                     aws_access_key_id="local",
                     aws_secret_access_key="local",
