@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import logging
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -88,6 +90,30 @@ def test_a_file_that_no_commit_lists_is_not_seen_in_a_partition_that_is_there(la
     lake.store.put(committed.replace("a.parquet", "b.parquet"), lake.store.get(committed))
 
     assert rows(lake, ALL_IDS) == [("e1",)]
+
+
+def test_who_asks_all_the_time_sees_whole_commits_only(lake: Lake) -> None:
+    commit(lake, "m0", {DAY_1: [{"id": "0"}] * 10}, id="string")
+    refresh(lake)
+    done = threading.Event()
+
+    def ask() -> list[int]:
+        counts = []
+        while not done.is_set():
+            counts += [count for (count,) in rows(lake, "select count(*) from events")]
+        return counts
+
+    with ThreadPoolExecutor(1) as pool:
+        asked = pool.submit(ask)
+        try:
+            for number in range(1, 6):
+                commit(lake, f"m{number}", {DAY_1: [{"id": str(number)}] * 10})
+                refresh(lake)
+        finally:
+            done.set()
+    counts = asked.result()
+    assert counts == sorted(counts)
+    assert set(counts) <= {10, 20, 30, 40, 50, 60}
 
 
 def test_a_replay_replaces_rows_and_a_partition_that_has_none_any_more_goes(lake: Lake) -> None:

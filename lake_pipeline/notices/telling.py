@@ -27,7 +27,7 @@ _WINDOW = timedelta(hours=1)
 
 
 def tell(lake: Lake, dataset: Dataset) -> None:
-    """Tell what became of a dataset's manifests since the last time; raises nothing of the lake's or of AWS's."""
+    """Tell what became of a dataset's manifests since the last time; raises no Exception."""
     settings = lake.settings
     listened = settings.alerts_topic or settings.event_bus or settings.metrics_namespace
     try:
@@ -37,7 +37,7 @@ def tell(lake: Lake, dataset: Dataset) -> None:
                 if listened:
                     _send(lake, dataset, news)
                 lake.ledger.record_told(dataset.name, news)
-    except LakeError as error:
+    except Exception as error:  # whatever it is, the rows are worth more
         _log.warning("%s: not told yet: %s", dataset.name, error)
 
 
