@@ -35,6 +35,7 @@ _SERDES: dict[str, Document] = {
         "Parameters": {"ignore.malformed.json": "false"},
     },
 }
+_MOST_DESCRIPTION = 2048  # letters, Glue's limit
 # What TableInput takes of the Table that GetTable gives.
 INPUT = (
     "Name",
@@ -76,7 +77,7 @@ def table_input(dataset: Dataset, schema: Schema, store_url: str) -> Document:
     }
     return {
         "Name": rows_table(dataset),
-        "Description": dataset.description,
+        "Description": dataset.description[:_MOST_DESCRIPTION],
         "TableType": "EXTERNAL_TABLE",
         "PartitionKeys": keys,
         "Parameters": parameters,
