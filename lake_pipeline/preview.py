@@ -17,9 +17,9 @@ from lake_pipeline.differences import Difference, differences
 from lake_pipeline.discovery.listing import is_raw_file, listed
 from lake_pipeline.errors import SchemaConflict, StoreError
 from lake_pipeline.evolution import Change, evolve
-from lake_pipeline.kernel.convert import lens_of
+from lake_pipeline.kernel.convert import survey_of
 from lake_pipeline.kernel.layout import reserved_names
-from lake_pipeline.kernel.survey import RawFile, Survey
+from lake_pipeline.kernel.survey import RawFile
 from lake_pipeline.lake import Lake
 from lake_pipeline.ledger.models import WaitingFile
 from lake_pipeline.planning import fills
@@ -108,7 +108,7 @@ def _look(
     found.files += len(batch)
     found.bytes += sum(file.size for file in batch)
     settled = schema.version > 0 and not rules.evolves
-    survey = Survey(lens_of(dataset, schema), dataset.source, rules.max_columns, settled)
+    survey = survey_of(dataset, schema, fixed=settled)
     try:
         survey.look(raw, pool, threads)
         # What a settled schema would refuse or rescue is told as the columns that it could have become.

@@ -11,6 +11,7 @@ from lake_pipeline.ledger.connection import LedgerConnection
 from lake_pipeline.ledger.models import (
     FILE_STATUSES,
     BacklogSummary,
+    FileMetadata,
     FileRow,
     FileStatus,
     ManifestRow,
@@ -44,6 +45,19 @@ class ReadingLedger(LedgerConnection):
         with self._transaction() as connection, connection.cursor("files", row_factory=class_row(FileRow)) as cursor:
             cursor.itersize = 2000
             cursor.execute(self._queries.files.sql, parameters)
+            yield from cursor
+
+    def file_metadata(
+        self, dataset: str, *, status: FileStatus | None = None, key: str | None = None
+    ) -> Iterator[FileMetadata]:
+        """A record of what became of each raw file, by key and version, streamed."""
+        parameters = {"dataset": dataset, "status": status, "key": key}
+        with (
+            self._transaction() as connection,
+            connection.cursor("metadata", row_factory=class_row(FileMetadata)) as cursor,
+        ):
+            cursor.itersize = 2000
+            cursor.execute(self._queries.file_metadata.sql, parameters)
             yield from cursor
 
     def statuses(self, dataset: str, keys: list[str]) -> dict[str, FileStatus]:

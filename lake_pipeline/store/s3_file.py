@@ -5,10 +5,7 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import Callable
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from _typeshed import WriteableBuffer
+from typing import Any
 
 # A footer and what lies around it come with one request.
 _BLOCK = 2**20
@@ -38,7 +35,7 @@ class S3File(io.RawIOBase):
         self._position = max(0, base + offset)
         return self._position
 
-    def readinto(self, target: WriteableBuffer) -> int:
+    def readinto(self, target: Any) -> int:
         view = memoryview(target).cast("B")
         length = min(len(view), self._size - self._position)
         if length <= 0:
