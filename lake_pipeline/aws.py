@@ -15,10 +15,11 @@ _CONFIG = Config(
 )
 
 
-def client(service: str, *, attempts: int = 8) -> Any:
+def client(service: str, connections: int = 10, *, attempts: int = 8) -> Any:
     """A new client, such as `client("sqs")`, for the usual `AWS_*` variables, `AWS_ENDPOINT_URL` among them.
 
-    It tries again, with backoff, where AWS throttles or a connection fails: `attempts` in all. Good for many threads.
+    It tries again, with backoff, where AWS throttles or a connection fails: `attempts` in all. Good for many threads,
+    of which so many keep their `connections`.
     """
-    retries = Config(retries={"mode": "adaptive", "total_max_attempts": attempts})
-    return boto3.session.Session().client(service, config=_CONFIG.merge(retries))
+    config = Config(max_pool_connections=connections, retries={"mode": "adaptive", "total_max_attempts": attempts})
+    return boto3.session.Session().client(service, config=_CONFIG.merge(config))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
 
 from lake_pipeline.engines.task import DATA, Task
@@ -12,10 +11,10 @@ from lake_pipeline.kernel.convert import RECORDS
 from lake_pipeline.kernel.results import FileResult, Results
 from lake_pipeline.ledger.ledger import Ledger
 from lake_pipeline.ledger.models import FileOutcome, OutputFile, SchemaChange
-from lake_pipeline.store import Copy, Store
+from lake_pipeline.store import Copy, Store, batched
 
-# Copies at once: enough to hide S3's latency, few enough not to be slowed down by it.
-_CONCURRENCY = 32
+# The lock on the manifest is looked at before so many copies.
+_RELEASED_AT_ONCE = 64
 
 
 def quarantined_records_key(dataset: str, manifest_id: str) -> str:
@@ -120,13 +119,9 @@ def release(dataset: str, manifest_id: str, store: Store, ledger: Ledger) -> Non
     nothing of its own, and what lies under a name is always some commit's content.
     """
     with ledger.releasing(dataset, manifest_id) as found:
-
-        def copy(pair: tuple[str, str]) -> None:
+        for copies in batched(found.copies, _RELEASED_AT_ONCE):
             found.check()
-            store.publish(*pair)
-
-        with ThreadPoolExecutor(_CONCURRENCY) as pool:
-            list(pool.map(copy, found.copies))
+            store.publish_all([Copy(*pair) for pair in copies])
         store.delete(found.leftovers)
 
 

@@ -1,8 +1,8 @@
-"""AWS of a test's own: moto's server over the wire, with a bucket that tells a queue, and what tests look for there."""
+"""A lake's bucket and queues over the wire, what lands there, and what is left in the queues."""
 
 from __future__ import annotations
 
-import json
+import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,28 +11,50 @@ from typing import Any
 import pytest
 
 from lake_pipeline.aws import client
-from lake_pipeline.aws_local.server import REGION, Operation, environment, serve
-
-BUCKET = "lake"
-EVENT_TYPES = ["s3:ObjectCreated:*", "s3:ObjectRemoved:*"]
+from lake_pipeline.aws_local.resources import make_lake
+from lake_pipeline.aws_local.server import Operation, environment, serve
+from lake_pipeline.discovery.bucket import LakeBucket
 
 
 @dataclass(frozen=True)
 class Arrivals:
-    """A bucket, its queue, and the dead-letter queue after three receives."""
+    """A bucket, the queue that is told what is created and deleted in it, and its dead letters after three receives.
 
-    endpoint: str
+    Keys are below the lake's root.
+    """
+
+    variables: Mapping[str, str]
     s3: Any
     sqs: Any
-    queue: str
-    dead_letters: str
 
-    def put(self, key: str, body: bytes = b"{}\n") -> None:
-        self.s3.put_object(Bucket=BUCKET, Key=key, Body=body)
+    @property
+    def store(self) -> str:
+        return self.variables["LAKE_STORE"]
+
+    @property
+    def queue(self) -> str:
+        return self.variables["LAKE_EVENTS_QUEUE"]
+
+    @property
+    def dead_letters(self) -> str:
+        return self.variables["LAKE_EVENTS_DLQ"]
+
+    @property
+    def bucket(self) -> LakeBucket:
+        return LakeBucket.of(self.store, "the queue")
+
+    def put(self, key: str, body: bytes = b"{}\n") -> str:
+        """Land an object; its version."""
+        done = self.s3.put_object(Bucket=self.bucket.name, Key=self.bucket.prefix + key, Body=body)
+        return str(done.get("VersionId", ""))
+
+    def remove(self, key: str, **more: str) -> None:
+        self.s3.delete_object(Bucket=self.bucket.name, Key=self.bucket.prefix + key, **more)
 
     def send(self, *bodies: str) -> None:
-        for body in bodies:
-            self.sqs.send_message(QueueUrl=self.queue, MessageBody=body)
+        for start in range(0, len(bodies), 10):
+            entries = [{"Id": str(n), "MessageBody": body} for n, body in enumerate(bodies[start : start + 10])]
+            self.sqs.send_message_batch(QueueUrl=self.queue, Entries=entries)
 
     def take(self, queue: str = "") -> list[str]:
         """The bodies of all messages in the queue, which is empty then."""
@@ -40,8 +62,8 @@ class Arrivals:
         url = queue or self.queue
         while messages := self.sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages"):
             bodies += [message["Body"] for message in messages]
-            entries = [{"Id": str(n), "ReceiptHandle": message["ReceiptHandle"]} for n, message in enumerate(messages)]
-            self.sqs.delete_message_batch(QueueUrl=url, Entries=entries)
+            for message in messages:
+                self.sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
         return bodies
 
     def left(self, queue: str = "") -> int:
@@ -51,33 +73,17 @@ class Arrivals:
         return sum(int(answer["Attributes"][name]) for name in names)
 
 
+def arrivals(variables: Mapping[str, str]) -> Arrivals:
+    """What `make_lake` made."""
+    at = Arrivals(variables, client("s3"), client("sqs"))
+    at.take()  # the s3:TestEvent
+    return at
+
+
 @contextmanager
-def arrivals(
-    monkeypatch: pytest.MonkeyPatch, operations: Mapping[str, Operation] | None = None, *, versioned: bool = False
-) -> Iterator[Arrivals]:
-    """A server with the bucket `lake`, which tells the queue `arrivals` of what is created and deleted."""
+def serving(monkeypatch: pytest.MonkeyPatch, operations: Mapping[str, Operation]) -> Iterator[Arrivals]:
+    """A server of the test's own, which answers these operations as it likes."""
     with serve(operations) as url:
         for name, value in environment(url).items():
             monkeypatch.setenv(name, value)
-        monkeypatch.setenv("AWS_ALLOW_HTTP", "true")
-        s3, sqs = client("s3"), client("sqs")
-        s3.create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": REGION})
-        if versioned:
-            s3.put_bucket_versioning(Bucket=BUCKET, VersioningConfiguration={"Status": "Enabled"})
-        dead = sqs.create_queue(QueueName="arrivals-dead")["QueueUrl"]
-        policy = {"deadLetterTargetArn": arn_of(sqs, dead), "maxReceiveCount": 3}
-        queue = sqs.create_queue(QueueName="arrivals", Attributes={"RedrivePolicy": json.dumps(policy)})["QueueUrl"]
-        s3.put_bucket_notification_configuration(
-            Bucket=BUCKET,
-            NotificationConfiguration={
-                "QueueConfigurations": [{"QueueArn": arn_of(sqs, queue), "Events": EVENT_TYPES}]
-            },
-        )
-        at = Arrivals(url, s3, sqs, queue, dead)
-        at.take()  # the s3:TestEvent
-        yield at
-
-
-def arn_of(sqs: Any, queue: str) -> str:
-    arn: str = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
-    return arn
+        yield arrivals(make_lake(f"lake-{uuid.uuid4().hex[:12]}"))

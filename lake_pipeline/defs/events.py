@@ -20,7 +20,6 @@ def events_sensor(datasets: list[Dataset], queue: str) -> dg.SensorDefinition:
     @dg.sensor(
         name="s3_events",
         description=f"Registers the raw files that S3 tells of through {queue}.",
-        target=dg.AssetSelection.groups(*(dataset.name for dataset in datasets)),
         minimum_interval_seconds=30,
         default_status=dg.DefaultSensorStatus.RUNNING,
     )

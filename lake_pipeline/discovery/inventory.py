@@ -13,7 +13,6 @@ from datetime import UTC, datetime
 from lake_pipeline.dataset import Dataset
 from lake_pipeline.discovery.bucket import LakeBucket
 from lake_pipeline.discovery.listing import Discovered, is_raw_file, listed
-from lake_pipeline.discovery.looking import look
 from lake_pipeline.discovery.report import Report, read_objects
 from lake_pipeline.errors import InventoryInvalid
 from lake_pipeline.ledger.ledger import Ledger
@@ -82,10 +81,8 @@ def _register(dataset: Dataset, objects: list[StoredObject], store: Store, ledge
     if not objects:
         return Registered(0, 0)
     unseen, otherwise = ledger.register_unseen(dataset.name, [listed(dataset, item) for item in objects])
-    found, refused = look(store, otherwise)
-    if refused:
-        raise next(iter(refused.values()))
-    changed = ledger.register(dataset.name, [listed(dataset, item) for item in found.values()]).new if found else 0
+    there = [item for item in store.heads(otherwise) if item is not None]
+    changed = ledger.register(dataset.name, [listed(dataset, item) for item in there]).new if there else 0
     return Registered(unseen + changed, len(objects) - unseen - changed)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from lake_pipeline.dataset import Dataset
 from lake_pipeline.discovery.listing import Discovered, is_raw_file, listed
-from lake_pipeline.discovery.looking import look
 from lake_pipeline.errors import UnknownFile
 from lake_pipeline.ledger.ledger import Ledger
 from lake_pipeline.store import Store
@@ -20,10 +19,8 @@ def discover_named(dataset: Dataset, store: Store, ledger: Ledger, keys: list[st
             registered.
         StoreError: one of them could not be looked at; nothing was registered.
     """
-    there, refused = look(store, [key for key in keys if key.startswith(dataset.source.prefix)])
-    if refused:
-        raise next(iter(refused.values()))
-    found = [item for item in there.values() if is_raw_file(item)]
+    there = store.heads([key for key in keys if key.startswith(dataset.source.prefix)])
+    found = [item for item in there if item is not None and is_raw_file(item)]
     known = ledger.statuses(dataset.name, keys).keys() | {item.key for item in found}
     if unknown := [key for key in keys if key not in known]:
         more = f" and {len(unknown) - _SHOWN:,} more" if len(unknown) > _SHOWN else ""

@@ -5,17 +5,18 @@ So it does no harm that events come twice, late, in any order, or of an object t
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from lake_pipeline.dataset import Dataset
 from lake_pipeline.discovery.envelopes import ObjectEvent, newest
 from lake_pipeline.discovery.listing import is_raw_file, listed, storable
-from lake_pipeline.discovery.looking import look
-from lake_pipeline.errors import StoreError
+from lake_pipeline.errors import ObjectMissing, StoreError
 from lake_pipeline.ledger.ledger import Ledger
-from lake_pipeline.store import Store
+from lake_pipeline.store import Store, StoredObject
 
+_AT_ONCE = 32
 DELETED = "deleted from the store before it was converted"
 
 
@@ -53,7 +54,7 @@ def take_in(
         places = {key for key, _ in unknown} | set(waiting.values())
         # Before they are looked at: what lands under such a key after that is no longer meant.
         waiting = ledger.unconverted(dataset.name, sorted(places))
-        found, refused = look(store, places)
+        found, refused = _look(store, places)
         gone = places - found.keys() - refused.keys()
         files = [listed(dataset, item) for item in found.values() if is_raw_file(item)]
         if files:
@@ -65,3 +66,24 @@ def take_in(
     if failed and not answered:
         raise next(iter(failed.values()))
     return TakenIn(new, deleted, failed)
+
+
+def _look(store: Store, keys: Collection[str]) -> tuple[dict[str, StoredObject], dict[str, StoreError]]:
+    """The objects that are there, and why others could not be looked at; a key in neither holds no object."""
+
+    def head(key: str) -> StoredObject | StoreError | None:
+        try:
+            return store.head(key)
+        except ObjectMissing:
+            return None
+        except StoreError as error:
+            return error
+
+    if not keys:
+        return {}, {}
+    with ThreadPoolExecutor(min(_AT_ONCE, len(keys))) as pool:
+        answers = list(zip(keys, pool.map(head, keys), strict=True))
+    return (
+        {key: answer for key, answer in answers if isinstance(answer, StoredObject)},
+        {key: answer for key, answer in answers if isinstance(answer, StoreError)},
+    )

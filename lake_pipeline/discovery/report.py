@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import re
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -17,6 +16,7 @@ import pyarrow as pa
 from pyarrow import csv, orc, parquet
 
 from lake_pipeline.errors import InventoryInvalid, ObjectMissing
+from lake_pipeline.scratch import scratch_folder
 from lake_pipeline.store import Store, StoredObject
 
 # As many objects are in memory, and in one transaction of the ledger.
@@ -119,8 +119,8 @@ def read_objects(report: Report, file: ReportFile, skip: int = 0) -> Iterator[tu
         StoreError: it is gone.
     """
     store = Store(f"s3://{_place(report.url)[0]}")
-    with tempfile.TemporaryDirectory(prefix="lake-inventory-") as scratch:
-        path = store.fetch(file.key, Path(scratch))
+    with scratch_folder() as scratch:
+        path = store.fetch(file.key, scratch)
         with path.open("rb") as data:
             found = hashlib.file_digest(data, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
         if found != file.md5:
@@ -132,7 +132,7 @@ def read_objects(report: Report, file: ReportFile, skip: int = 0) -> Iterator[tu
                     part = batch.slice(start, ROWS)
                     yield done + start + part.num_rows, list(_objects(part, encoded=report.format == "CSV"))
                 done += batch.num_rows
-        except (pa.ArrowException, UnicodeError, ValueError) as error:
+        except (pa.ArrowException, OSError, ValueError) as error:
             raise InventoryInvalid(f"{report.url}: {file.key}: {error}") from error
 
 
@@ -147,6 +147,9 @@ def _batches(report: Report, path: Path) -> Iterator[pa.RecordBatch]:
         for stripe in range(file.nstripes):
             yield _renamed(file.read_stripe(stripe, columns))
     else:
+        with pa.input_stream(path, compression="gzip") as unpacked:
+            if not unpacked.read(1):
+                return  # which Arrow would not take for CSV
         with pa.input_stream(path, compression="gzip") as unpacked:
             yield from csv.open_csv(
                 unpacked,
