@@ -51,6 +51,7 @@ class LocalAthena:
         self.executions: dict[str, Execution] = {}
         self._lock = threading.Lock()
         self._clients: dict[str, Any] = {}
+        self._tokens: dict[str, str] = {}
         self.operations: dict[str, Operation] = {
             "AmazonAthena.StartQueryExecution": self._start,
             "AmazonAthena.GetQueryExecution": self._get,
@@ -75,10 +76,16 @@ class LocalAthena:
             raise Refused("InvalidRequestException", f"line 1:1: mismatched input. {error}") from error
         if not request.get("ResultConfiguration", {}).get("OutputLocation"):
             raise Refused("InvalidRequestException", "No output location provided.")
-        execution = Execution(str(uuid.uuid4()), request, duckdb.connect())
-        if not self._reuse(execution):
+        with self._lock:
+            # Who asks again with the same token is told of the query that was begun.
+            token = request.get("ClientRequestToken") or str(uuid.uuid4())
+            if token in self._tokens:
+                return {"QueryExecutionId": self._tokens[token]}
+            execution = Execution(str(uuid.uuid4()), request, duckdb.connect())
+            again = self._reuse(execution)
+            self.executions[execution.id], self._tokens[token] = execution, execution.id
+        if not again:
             threading.Thread(target=self._run, args=(execution, statement), daemon=True).start()
-        self.executions[execution.id] = execution
         return {"QueryExecutionId": execution.id}
 
     def _reuse(self, execution: Execution) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -66,13 +67,17 @@ def execute(settings: Settings, sql: str) -> Execution:
 
 def _execute(athena: Any, request: dict[str, Any]) -> Execution:
     """Ctrl-C, or any other exception while the query runs, stops it."""
+    started = None
     with _errors():
-        started = athena.start_query_execution(**request)["QueryExecutionId"]
         try:
+            started = athena.start_query_execution(**request)["QueryExecutionId"]
             found = _await(athena, started)
-        except BaseException:
-            with suppress(BotoCoreError, ClientError):
-                athena.stop_query_execution(QueryExecutionId=started)
+        except BaseException as error:
+            if started is not None or not isinstance(error, Exception):
+                with suppress(BotoCoreError, ClientError):
+                    # Where the answer was cut off, the same token gives the id of the query that was begun.
+                    started = started or athena.start_query_execution(**request)["QueryExecutionId"]
+                    athena.stop_query_execution(QueryExecutionId=started)
             raise
     status, statistics = found["Status"], found.get("Statistics", {})
     if status["State"] != "SUCCEEDED":
@@ -92,6 +97,7 @@ def _execute(athena: Any, request: dict[str, Any]) -> Execution:
 def _request(settings: Settings, sql: str, reuse_minutes: int) -> dict[str, Any]:
     request: dict[str, Any] = {
         "QueryString": sql,
+        "ClientRequestToken": str(uuid.uuid4()),
         "QueryExecutionContext": {"Database": settings.glue_database, "Catalog": "AwsDataCatalog"},
         "WorkGroup": settings.athena_workgroup,
         # A workgroup that enforces its own location overrides this one.
