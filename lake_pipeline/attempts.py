@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from datetime import timedelta
 
 from lake_pipeline.archiving import archive
-from lake_pipeline.catalog.duckdb import refresh
+from lake_pipeline.catalog.contract import catalog_of
 from lake_pipeline.dataset import Dataset
 from lake_pipeline.engines.task import Task, read_results
 from lake_pipeline.errors import DeclarationError, LakeError, LeaseLost, LedgerError, SchemaRaced
@@ -19,6 +19,7 @@ from lake_pipeline.kernel.results import Results
 from lake_pipeline.lake import Lake
 from lake_pipeline.ledger.ledger import Ledger
 from lake_pipeline.manifests import Manifest
+from lake_pipeline.notices.telling import tell
 from lake_pipeline.planning import current_manifest
 from lake_pipeline.publishing import clean, publish
 from lake_pipeline.workers import worker_name
@@ -58,12 +59,15 @@ def run_attempt(lake: Lake, dataset: Dataset, manifest_id: str, engine: Callable
     except BaseException as error:
         with suppress(LeaseLost):
             ledger.fail_attempt(dataset.name, manifest_id, attempt, _reason(error))
+        if isinstance(error, Exception):  # who is told to end has no time to tell others
+            tell(lake, dataset)
         raise
     # The rows are safe by now: what fails from here on is finished by the next pass, and undoes nothing.
-    refresh(lake, dataset)
+    catalog_of(lake.settings).refresh(lake, dataset)
     # Only now, for until then readers were still sent to the files of the attempt before.
     clean(dataset.name, leftovers, store, ledger)
     archived = archive(dataset, store, ledger, manifest_id)
+    tell(lake, dataset)
     return Outcome(manifest, attempt, results, archived)
 
 

@@ -33,6 +33,7 @@ def make_lake(name: str) -> dict[str, str]:
         "LAKE_EVENTS_DLQ": dead_letters,
         "LAKE_ALERTS_TOPIC": topic,
         "LAKE_EVENT_BUS": name,
+        "LAKE_METRICS_NAMESPACE": name,
         "LAKE_GLUE_DATABASE": database,
     }
 

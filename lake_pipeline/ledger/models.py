@@ -57,6 +57,16 @@ class BacklogSummary:
 
 
 @dataclass(frozen=True)
+class FileTotals:
+    """Files of a dataset in one state, and their bytes."""
+
+    dataset: str
+    status: FileStatus
+    files: int
+    bytes: int
+
+
+@dataclass(frozen=True)
 class PendingWork:
     """What is left to do: files to plan, files to be tried again, manifests due, manifests running."""
 
@@ -224,6 +234,16 @@ class OutputFile:
     bytes: int
     file_id: int | None = None
     staged_path: str | None = None
+
+
+@dataclass(frozen=True)
+class ShownPartition:
+    """A Hive partition such as `year=2026/mode=bike`: its committed files, their hash, whether a catalogue has it."""
+
+    partition: str
+    files: list[str]
+    listing: str
+    is_shown: bool
 
 
 @dataclass(frozen=True)
