@@ -23,7 +23,7 @@ import pytest
 
 from lake_pipeline.aws_local.resources import make_bucket
 from lake_pipeline.aws_local.server import environment
-from lake_pipeline.catalog.duckdb import query
+from lake_pipeline.catalog import catalog_of
 from lake_pipeline.definitions import defs
 from lake_pipeline.defs.instance import open_instance
 from lake_pipeline.lake import Lake
@@ -109,8 +109,8 @@ class Seen:
 
 def table(lake: Lake, name: str) -> list[dict[str, Any]]:
     """Every row, in an order of its values."""
-    columns, found = query(lake.settings.catalog_path, f"select * from {name} order by all")
-    return [dict(zip(columns, row, strict=True)) for row in found]
+    answer = catalog_of(lake.settings).query(lake.settings, f"select * from {name} order by all")
+    return [dict(zip(answer.names, row, strict=True)) for row in answer.rows]
 
 
 def seen_in(lake: Lake) -> Seen:
