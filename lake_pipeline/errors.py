@@ -90,6 +90,10 @@ class EngineError(LakeError):
     """The engine did not finish the conversion."""
 
 
+class EngineUnreachable(EngineError):
+    """The engine cannot be asked what became of its run, which may go on."""
+
+
 class QueryError(LakeError):
     """The query failed."""
 

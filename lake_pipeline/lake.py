@@ -52,13 +52,11 @@ def open_lake(settings: Settings) -> Iterator[Lake]:
     """Open the store and the ledger, starting the embedded Postgres and migrating where needed.
 
     Raises:
-        SettingsError: the store is no directory, LAKE_HOME cannot be written, or the engine is not there yet.
+        SettingsError: the engine cannot work on that store, is not there yet or lacks a setting, or LAKE_HOME cannot
+            be written.
     """
     store = Store(settings.store_url)
-    if store.root is None:
-        raise SettingsError(f"LAKE_STORE={settings.store_url}: only a directory can be a lake's store so far")
-    if settings.engine != "local":
-        raise SettingsError(f"LAKE_ENGINE={settings.engine}: only the engine `local` is there so far")
+    _check_engine(settings, store)
     datasets = load_datasets(settings.datasets)
     try:
         url = database_url(settings)
@@ -67,3 +65,12 @@ def open_lake(settings: Settings) -> Iterator[Lake]:
     migrate(url)
     with Ledger.open(url) as ledger:
         yield Lake(settings, datasets, store, ledger)
+
+
+def _check_engine(settings: Settings, store: Store) -> None:
+    if settings.engine == "spark":
+        raise SettingsError("LAKE_ENGINE=spark: the engine `spark` is not there yet")
+    if settings.engine == "glue" and store.root is not None:
+        raise SettingsError(f"LAKE_ENGINE=glue needs LAKE_STORE=s3://bucket[/prefix]: Glue cannot read {store.root}")
+    if settings.engine == "glue" and settings.glue_job is None:
+        raise SettingsError("LAKE_ENGINE=glue needs LAKE_GLUE_JOB, the Glue job that runs glue_scripts/convert.py")

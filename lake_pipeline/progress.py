@@ -34,14 +34,18 @@ def prune_records(lake: Lake, dataset: Dataset) -> int:
 
 
 def _clear_staging(lake: Lake, dataset: str) -> None:
-    """Delete what attempts that are over have staged; numbers of attempts only rise, so a new one is never hit."""
+    """Delete what attempts that are over have staged; numbers of attempts only rise, so a new one is never hit.
+
+    An engine's run that outlived its worker goes on writing, and the next attempt may take over what it wrote.
+    """
     folder = f"{STAGING}{dataset}/"
     attempts = {
         tuple(item.key.removeprefix(folder).split("/")[:2]) for page in lake.store.list(folder) for item in page
     }
     for manifest_id, attempt in sorted(attempts):
         row = lake.ledger.manifest(dataset, manifest_id)
-        if int(attempt) < row.attempt or row.state != "RUNNING":
+        is_over = int(attempt) < row.attempt or row.state != "RUNNING"
+        if is_over and int(attempt) != row.engine_attempt:
             lake.store.delete_prefix(f"{folder}{manifest_id}/{attempt}/")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 from collections.abc import Callable
@@ -23,7 +24,10 @@ DATA = "data/"
 
 @dataclass(frozen=True)
 class Task:
-    """A conversion to run. `declaration` is the dataset as JSON, `schema` the columns known before this attempt."""
+    """A conversion to run. `declaration` is the dataset as JSON, `schema` the columns known before this attempt.
+
+    `threads` 0 stands for every core of the machine that runs it.
+    """
 
     declaration: dict[str, Any]
     manifest_id: str
@@ -73,7 +77,7 @@ def run_task(task: Task, on_progress: Callable[[str], None]) -> Results:
             attempt=task.attempt,
             staging=local,
             scratch=Path(scratch),
-            threads=task.threads,
+            threads=task.threads or os.cpu_count() or 1,
             memory=task.memory,
         )
         try:
