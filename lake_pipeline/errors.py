@@ -94,6 +94,10 @@ class EngineUnreachable(EngineError):
     """The engine cannot be asked what became of its run, which may go on."""
 
 
+class CircuitOpen(LakeError):
+    """A service that keeps failing is left alone for a while."""
+
+
 class QueryError(LakeError):
     """The query failed."""
 

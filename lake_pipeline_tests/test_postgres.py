@@ -11,8 +11,10 @@ from pathlib import Path
 import psycopg
 import pytest
 import sqlalchemy
+from alembic import command
+from alembic.config import Config
 from alembic.script import ScriptDirectory
-from sqlalchemy import text
+from sqlalchemy import NullPool, create_engine, text
 
 from lake_pipeline.errors import LedgerError, SettingsError
 from lake_pipeline.ledger.embedded import attach
@@ -122,10 +124,20 @@ def test_the_newest_revision_is_the_one_named() -> None:
     assert ScriptDirectory(str(MIGRATIONS)).get_current_head() == HEAD
 
 
-def test_what_was_converted_before_rules_could_drop_rows_lost_none_to_them(database_url: str) -> None:
+def migrate_to(url: str, revision: str) -> None:
+    """A ledger as an earlier release left it."""
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    with create_engine(sqlalchemy_url(url, "psycopg"), poolclass=NullPool).begin() as connection:
+        connection.execute(text("CREATE SCHEMA lake"))
+        config.attributes["connection"] = connection
+        command.upgrade(config, revision)
+
+
+def test_what_was_converted_before_rules_could_drop_rows_lost_none_to_them(empty_database_url: str) -> None:
+    database_url = empty_database_url
+    migrate_to(database_url, "0001")
     with psycopg.connect(database_url) as connection:
-        connection.execute("ALTER TABLE lake.file_processing_status DROP COLUMN rows_dropped")
-        connection.execute("UPDATE lake.alembic_version SET version_num = '0001'")
         connection.execute(
             "INSERT INTO lake.file_processing_status"
             " (dataset, s3_key, etag, size, last_modified, landing_group, rows_read)"

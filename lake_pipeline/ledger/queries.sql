@@ -540,3 +540,30 @@ FROM lake.schema_versions WHERE dataset = :dataset ORDER BY version DESC LIMIT 1
 -- Every version, oldest first.
 SELECT dataset, version, columns, changes, manifest_id, created_at
 FROM lake.schema_versions WHERE dataset = :dataset ORDER BY version;
+
+-- ---------------------------------------------------------------- circuits
+
+-- name: circuit_is_closed(name)$
+-- Whether a service may be called without asking further: it has never failed, or not often enough.
+SELECT NOT EXISTS (SELECT FROM lake.circuits WHERE name = :name AND open_until IS NOT NULL);
+
+-- name: add_circuit(name)!
+-- A row to hold.
+INSERT INTO lake.circuits (name) VALUES (:name) ON CONFLICT DO NOTHING;
+
+-- name: lock_circuit(name)^
+-- Hold a circuit's row until the transaction ends.
+SELECT failures, open_until, last_error, clock_timestamp() FROM lake.circuits WHERE name = :name FOR UPDATE;
+
+-- name: save_circuit(name, failures, open_until, last_error)!
+-- The circuit's next state.
+UPDATE lake.circuits SET failures = :failures, open_until = :open_until, last_error = :last_error, changed_at = now()
+WHERE name = :name;
+
+-- name: forget_circuit(name)!
+-- The service has answered.
+DELETE FROM lake.circuits WHERE name = :name;
+
+-- name: open_circuits()
+-- Services that are left alone, or about to be tried again.
+SELECT name, failures, open_until, last_error FROM lake.circuits WHERE open_until IS NOT NULL ORDER BY name;
