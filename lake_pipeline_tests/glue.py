@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -13,8 +14,6 @@ from lake_pipeline.aws import client
 from lake_pipeline.aws_local.glue_runs import GlueRuns
 from lake_pipeline.aws_local.server import Operation, Refused, environment, serve
 
-JOB = "convert"
-BUCKET = "lake"
 SCRIPT = "jobs/convert.py"
 WAITS = "import time\nprint('waiting', flush=True)\ntime.sleep(600)\n"
 
@@ -49,28 +48,30 @@ class Faults:
 
 @dataclass(frozen=True)
 class Glue:
-    """Glue as production code meets it, and the faults on the way."""
+    """Glue as production code meets it, a bucket and the name of a job that no other test has, and the faults."""
 
     client: Any
     faults: Faults
+    bucket: str
+    name: str
 
-    def job(self, script: str, name: str = JOB, **more: Any) -> None:
-        """Create a job that runs this script."""
-        client("s3").put_object(Bucket=BUCKET, Key=SCRIPT, Body=script.encode())
-        command = {"Name": "glueetl", "ScriptLocation": f"s3://{BUCKET}/{SCRIPT}"}
-        self.client.create_job(Name=name, Role="arn:aws:iam::123456789012:role/glue", Command=command, **more)
+    def job(self, script: str, *, location: str | None = None, **more: Any) -> None:
+        """Create the job, which runs this script."""
+        client("s3").put_object(Bucket=self.bucket, Key=SCRIPT, Body=script.encode())
+        command = {"Name": "glueetl", "ScriptLocation": location or f"s3://{self.bucket}/{SCRIPT}"}
+        self.client.create_job(Name=self.name, Role="arn:aws:iam::123456789012:role/glue", Command=command, **more)
 
     def start(self, **more: Any) -> str:
-        run_id: str = self.client.start_job_run(JobName=JOB, **more)["JobRunId"]
+        run_id: str = self.client.start_job_run(JobName=self.name, **more)["JobRunId"]
         return run_id
 
     def run(self, run_id: str) -> dict[str, Any]:
-        run: dict[str, Any] = self.client.get_job_run(JobName=JOB, RunId=run_id)["JobRun"]
+        run: dict[str, Any] = self.client.get_job_run(JobName=self.name, RunId=run_id)["JobRun"]
         return run
 
     def runs(self) -> list[dict[str, Any]]:
         """Every run of the job, the oldest first."""
-        found: list[dict[str, Any]] = self.client.get_job_runs(JobName=JOB)["JobRuns"]
+        found: list[dict[str, Any]] = self.client.get_job_runs(JobName=self.name)["JobRuns"]
         return found[::-1]
 
     def states(self) -> list[str]:
@@ -99,6 +100,7 @@ def glue_of(monkeypatch: pytest.MonkeyPatch, **settings: Any) -> Iterator[Glue]:
     with serve(operations) as url, runs.serving(url):
         for name, value in environment(url).items():
             monkeypatch.setenv(name, value)
+        glue = Glue(client("glue"), faults, f"lake-{uuid.uuid4().hex}", f"convert-{uuid.uuid4().hex}")
         location = {"LocationConstraint": environment(url)["AWS_DEFAULT_REGION"]}
-        client("s3").create_bucket(Bucket=BUCKET, CreateBucketConfiguration=location)
-        yield Glue(client("glue"), faults)
+        client("s3").create_bucket(Bucket=glue.bucket, CreateBucketConfiguration=location)
+        yield glue

@@ -48,7 +48,7 @@ def test_a_run_executes_the_script_with_the_jobs_and_its_own_arguments(on_glue: 
         (line,) = glue.log("output", run_id)
         words = json.loads(line)
         assert dict(zip(words[::2], words[1::2], strict=True)) == {
-            "--JOB_NAME": "convert",
+            "--JOB_NAME": glue.name,
             "--JOB_RUN_ID": run_id,
             "--a": "job",
             "--b": "run",
@@ -89,13 +89,13 @@ def test_a_run_that_is_stopped_ends_its_process(on_glue: Callable[..., Any], scr
         run_id = glue.start()
         until(lambda: state(glue, run_id) == "RUNNING" and glue.log("output", run_id) == ["waiting"])
 
-        answer = glue.client.batch_stop_job_run(JobName="convert", JobRunIds=[run_id, "jr_unknown"])
+        answer = glue.client.batch_stop_job_run(JobName=glue.name, JobRunIds=[run_id, "jr_unknown"])
 
         assert [found["JobRunId"] for found in answer["SuccessfulSubmissions"]] == [run_id]
         assert [found["ErrorDetail"]["ErrorCode"] for found in answer["Errors"]] == ["EntityNotFoundException"]
         assert ended(glue, run_id)["JobRunState"] == "STOPPED"
         assert processes_of(run_id) == []
-        again = glue.client.batch_stop_job_run(JobName="convert", JobRunIds=[run_id])
+        again = glue.client.batch_stop_job_run(JobName=glue.name, JobRunIds=[run_id])
         assert "is STOPPED" in again["Errors"][0]["ErrorDetail"]["ErrorMessage"]
 
 
@@ -113,13 +113,13 @@ def test_no_more_runs_at_once_than_the_job_allows(on_glue: Callable[..., Any]) -
             glue.start()
         assert refused.value.response["Error"]["Code"] == "ConcurrentRunsExceededException"
 
-        glue.client.batch_stop_job_run(JobName="convert", JobRunIds=[first])
+        glue.client.batch_stop_job_run(JobName=glue.name, JobRunIds=[first])
         ended(glue, first)
         third = glue.start()
 
-        listed = glue.client.get_job_runs(JobName="convert", MaxResults=2)
+        listed = glue.client.get_job_runs(JobName=glue.name, MaxResults=2)
         assert [run["Id"] for run in listed["JobRuns"]] == [third, second]
-        rest = glue.client.get_job_runs(JobName="convert", MaxResults=2, NextToken=listed["NextToken"])
+        rest = glue.client.get_job_runs(JobName=glue.name, MaxResults=2, NextToken=listed["NextToken"])
         assert [run["Id"] for run in rest["JobRuns"]] == [first]
         assert "NextToken" not in rest
 
@@ -132,29 +132,27 @@ def test_a_queued_run_waits_for_a_place_or_expires(on_glue: Callable[..., Any]) 
         third = glue.start(JobRunQueuingEnabled=True)
         assert state(glue, second) == "WAITING"
 
-        glue.client.batch_stop_job_run(JobName="convert", JobRunIds=[first])
+        glue.client.batch_stop_job_run(JobName=glue.name, JobRunIds=[first])
 
         until(lambda: {state(glue, second), state(glue, third)} == {"RUNNING", "EXPIRED"})
 
 
 @pytest.mark.parametrize(
-    ("settings", "location", "state", "message"),
+    ("settings", "location", "expected", "message"),
     [
-        ({}, "s3://lake/nothing.py", "FAILED", "LAUNCH ERROR"),
-        ({"python": "/nowhere/python"}, "s3://lake/jobs/convert.py", "ERROR", "Internal service error"),
+        ({}, "s3://nowhere/convert.py", "FAILED", "LAUNCH ERROR"),
+        ({"python": "/nowhere/python"}, None, "ERROR", "Internal service error"),
     ],
 )
 def test_a_script_that_cannot_be_started_ends_the_run(
-    on_glue: Callable[..., Any], settings: dict[str, Any], location: str, state: str, message: str
+    on_glue: Callable[..., Any], settings: dict[str, Any], location: str | None, expected: str, message: str
 ) -> None:
     with on_glue(**settings) as glue:
-        glue.job(WAITS, name="other")
-        command = {"Name": "glueetl", "ScriptLocation": location}
-        glue.client.create_job(Name="convert", Role="arn:aws:iam::123456789012:role/glue", Command=command)
+        glue.job(WAITS, location=location)
 
         run = ended(glue, glue.start())
 
-        assert run["JobRunState"] == state
+        assert run["JobRunState"] == expected
         assert message in run["ErrorMessage"]
 
 
@@ -165,7 +163,7 @@ def test_requests_that_aws_would_refuse_are_refused(on_glue: Callable[..., Any])
             glue.start(Argument={})
         refusals: list[tuple[dict[str, Any], str]] = [
             ({"JobName": "other"}, "EntityNotFoundException"),
-            ({"JobName": "convert", "WorkerType": "G.1X", "MaxCapacity": 2.0}, "InvalidInputException"),
+            ({"JobName": glue.name, "WorkerType": "G.1X", "MaxCapacity": 2.0}, "InvalidInputException"),
         ]
         for request, code in refusals:
             with pytest.raises(ClientError) as refused:
@@ -173,9 +171,9 @@ def test_requests_that_aws_would_refuse_are_refused(on_glue: Callable[..., Any])
             assert refused.value.response["Error"]["Code"] == code
         unchecked = client("glue", parameter_validation=False)
         with pytest.raises(ClientError, match="valid min value: 1"):
-            unchecked.get_job_runs(JobName="convert", MaxResults=0)
+            unchecked.get_job_runs(JobName=glue.name, MaxResults=0)
         with pytest.raises(ClientError) as unknown:
-            glue.client.get_job_run(JobName="convert", RunId="jr_unknown")
+            glue.client.get_job_run(JobName=glue.name, RunId="jr_unknown")
         assert unknown.value.response["Error"]["Code"] == "EntityNotFoundException"
 
 

@@ -12,7 +12,7 @@ from lake_pipeline.aws_local.server import environment
 from lake_pipeline.engines.glue_job import GlueJob, GlueRun
 from lake_pipeline.engines.glue_logs import log_url, run_url, tail
 from lake_pipeline.errors import EngineError, EngineUnreachable
-from lake_pipeline_tests.glue import JOB, LOST, WAITS, Glue, glue_of
+from lake_pipeline_tests.glue import LOST, WAITS, Glue, glue_of
 from lake_pipeline_tests.waiting import until
 
 ENDS = "print('done')\n"
@@ -31,8 +31,8 @@ def told() -> list[str]:
 
 
 @pytest.fixture
-def job(glue: Glue, told: list[str]) -> GlueJob:  # noqa: ARG001 - the environment is the stand-in's
-    return GlueJob(JOB, told.append, poll=0.05, retry=0.01, patience=1)
+def job(glue: Glue, told: list[str]) -> GlueJob:
+    return GlueJob(glue.name, told.append, poll=0.05, retry=0.01)
 
 
 def nothing() -> GlueRun | None:
@@ -49,7 +49,7 @@ def test_a_run_is_started_and_awaited_and_its_states_are_told(glue: Glue, job: G
     run = job.wait(job.start({"--a": "b"}, nothing))
 
     assert (run.state, run.ended, dict(run.arguments)) == ("SUCCEEDED", True, {"--a": "b"})
-    assert told[-1] == f"Glue job {JOB}, run {run.id}: SUCCEEDED"
+    assert told[-1] == f"Glue job {glue.name}, run {run.id}: SUCCEEDED"
 
 
 def test_a_run_without_a_place_is_asked_for_three_more_times_with_doubled_waits(
@@ -67,7 +67,7 @@ def test_a_run_without_a_place_is_asked_for_three_more_times_with_doubled_waits(
 
 
 def test_a_refusal_is_not_repeated(glue: Glue, job: GlueJob, told: list[str]) -> None:
-    with pytest.raises(EngineError, match="convert"):
+    with pytest.raises(EngineError, match="EntityNotFoundException"):
         job.start({}, nothing)
 
     assert glue.faults.calls.count("StartJobRun") == 1
@@ -110,12 +110,13 @@ def test_throttled_polls_do_not_end_the_wait(glue: Glue, job: GlueJob, told: lis
     assert [line.rpartition(" in ")[2] for line in told[:4]] == ["0.05 s", "0.1 s", "0.2 s", "0.4 s"]
 
 
-def test_glue_that_does_not_answer_for_too_long_is_given_up(glue: Glue, job: GlueJob) -> None:
+def test_glue_that_does_not_answer_for_too_long_is_given_up(glue: Glue) -> None:
     glue.job(WAITS)
+    job = GlueJob(glue.name, lambda _: None, poll=0.01, retry=0.01, patience=0.1)
     run_id = job.start({}, nothing)
     glue.faults.answers["GetJobRun"] = ["ThrottlingException"] * 100
 
-    with pytest.raises(EngineUnreachable, match=r"no answer for 1 s"):
+    with pytest.raises(EngineUnreachable, match=r"no answer for 0.1 s"):
         job.wait(run_id)
 
 
@@ -131,7 +132,7 @@ def test_a_poll_that_is_refused_is_no_end_of_the_run(glue: Glue, job: GlueJob) -
 def test_no_server_at_all_is_one_that_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in environment("http://127.0.0.1:9").items():
         monkeypatch.setenv(name, value)
-    job = GlueJob(JOB, lambda _: None, poll=0.01, retry=0.01, patience=0.05)
+    job = GlueJob("convert", lambda _: None, poll=0.01, retry=0.01, patience=0.05)
 
     with pytest.raises(EngineUnreachable, match=r"no answer for 0.05 s"):
         job.get("jr_1")
@@ -175,7 +176,7 @@ def test_a_run_that_has_ended_need_not_be_stopped(glue: Glue, job: GlueJob) -> N
 def test_a_run_that_does_not_stop_is_not_taken_for_stopped(monkeypatch: pytest.MonkeyPatch, told: list[str]) -> None:
     with glue_of(monkeypatch, grace=3) as glue:
         glue.job(f"import signal\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\n{WAITS}")
-        job = GlueJob(JOB, told.append, poll=0.05, retry=0.01, stop_patience=0.2)
+        job = GlueJob(glue.name, told.append, poll=0.05, retry=0.01, stop_patience=0.2)
         run_id = job.start({}, nothing)
         until(lambda: glue.log("output", run_id) == ["waiting"])
         with pytest.raises(EngineUnreachable, match=r"is STOPPING after 0.2 s"):

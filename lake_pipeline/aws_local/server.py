@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from moto.moto_api._internal.models import moto_api_backend
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 from werkzeug.serving import make_server
 from werkzeug.wrappers import Request, Response
@@ -31,10 +30,8 @@ def serve(operations: Mapping[str, Operation] | None = None) -> Iterator[str]:
     """Serve AWS on a free port of 127.0.0.1; its URL.
 
     `operations` answer what they are named for, such as `AWSGlue.StartJobRun` (the protocol's target), in place of
-    moto. They run in threads of the server, several at once. Each server begins with nothing, and moto keeps what is
-    in AWS once a process: one server at a time.
+    moto. They run in threads of the server, several at once.
     """
-    moto_api_backend.reset()
     app = _answering(operations or {}, DomainDispatcherApplication(create_backend_app))
     server = make_server("127.0.0.1", 0, app, threaded=True)
     thread = threading.Thread(target=server.serve_forever, name="aws-local", daemon=True)

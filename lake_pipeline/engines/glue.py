@@ -51,6 +51,7 @@ class GlueEngine:
             EngineError: the run ended without a results document, or could not be started.
             EngineUnreachable: Glue cannot be asked, and the run may go on; the next attempt settles that.
             LeaseLost: another attempt has taken over.
+        CircuitOpen: Glue has failed so often that it is not asked for a while.
         """
         inputs = fingerprint(task, read_manifest(self.store, task.dataset.name, task.manifest_id))
         if not self._took_over(task, inputs):
@@ -63,8 +64,7 @@ class GlueEngine:
         run_id: str | None = None
         with self.pipes(task) as arguments:
             try:
-                named = {**arguments, ATTEMPT: token(task), INPUTS: inputs}
-                run_id = self.job.start(named, lambda: self._find(task))
+                run_id = self._start(task, {**arguments, ATTEMPT: token(task), INPUTS: inputs})
                 self._record(task, run_id, task.attempt)
                 if begun := self.job.get(run_id):
                     self.began(begun)
@@ -73,6 +73,17 @@ class GlueEngine:
                 self._stop(task, task, run_id, error)
                 raise
         self._check(task, run)
+
+    def _start(self, task: Task, arguments: Mapping[str, str]) -> str:
+        refusal: EngineError
+        with self.ledger.breaker("glue"):
+            try:
+                return self.job.start(arguments, lambda: self._find(task))
+            except EngineUnreachable:
+                raise
+            except EngineError as error:
+                refusal = error  # Glue answered, which is no failure of the service
+        raise refusal
 
     def _check(self, task: Task, run: GlueRun) -> None:
         """A run that failed and says why in a results document is as good as one that ended well: that is read next."""

@@ -72,7 +72,7 @@ class GlueJob:
 
         Raises:
             EngineError: Glue refused.
-            EngineUnreachable: no answer came, and no such run was found.
+            EngineUnreachable: no answer came, and no such run was found, or Glue cannot be reached at all.
         """
         for number, wait in enumerate((*_WAITS, 0)):
             try:
@@ -84,7 +84,8 @@ class GlueJob:
                         return found.id
                     raise EngineUnreachable(f"Glue job {self.name} may have been started: {error}") from error
                 if not _may_be_repeated(error) or not wait:
-                    raise EngineError(f"Glue job {self.name} did not start, tries: {number + 1}: {error}") from error
+                    failure = EngineError if isinstance(error, ClientError) else EngineUnreachable
+                    raise failure(f"Glue job {self.name} did not start, tries: {number + 1}: {error}") from error
                 self._tell(f"Glue job {self.name} did not start ({error}); trying again in {wait * self._retry:g} s")
                 time.sleep(wait * self._retry)
         raise AssertionError("unreachable")
