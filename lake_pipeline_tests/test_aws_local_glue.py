@@ -124,17 +124,22 @@ def test_no_more_runs_at_once_than_the_job_allows(on_glue: Callable[..., Any]) -
         assert "NextToken" not in rest
 
 
-def test_a_queued_run_waits_for_a_place_or_expires(on_glue: Callable[..., Any]) -> None:
-    with on_glue(queued=1) as glue:
+def test_a_queued_run_waits_for_a_place(on_glue: Callable[..., Any]) -> None:
+    with on_glue() as glue:
         glue.job(WAITS)
-        first = glue.start()
-        second = glue.start(JobRunQueuingEnabled=True)
-        third = glue.start(JobRunQueuingEnabled=True)
+        first, second = glue.start(), glue.start(JobRunQueuingEnabled=True)
         assert state(glue, second) == "WAITING"
 
         glue.client.batch_stop_job_run(JobName=glue.name, JobRunIds=[first])
 
-        until(lambda: {state(glue, second), state(glue, third)} == {"RUNNING", "EXPIRED"})
+        until(lambda: state(glue, second) == "RUNNING")
+
+
+def test_a_queued_run_that_finds_no_place_expires(on_glue: Callable[..., Any]) -> None:
+    with on_glue(queued=0.1) as glue:
+        glue.job(WAITS)
+        glue.start()
+        assert ended(glue, glue.start(JobRunQueuingEnabled=True))["JobRunState"] == "EXPIRED"
 
 
 @pytest.mark.parametrize(
