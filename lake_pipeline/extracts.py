@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-import tempfile
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from itertools import chain
@@ -17,12 +16,13 @@ from pathlib import Path
 import duckdb
 from filelock import FileLock
 
-from lake_pipeline.catalog.duckdb import show_extract, view_sql
+from lake_pipeline.catalog.duckdb import read_s3, show_extract, view_sql
 from lake_pipeline.dataset import Dataset, Extract
 from lake_pipeline.errors import ExtractFailed, ObjectMissing
 from lake_pipeline.kernel.quoting import literal
 from lake_pipeline.lake import Lake
 from lake_pipeline.ledger.models import OutputFile
+from lake_pipeline.scratch import scratch_folder
 
 _FILE_BYTES = "512MB"
 
@@ -87,16 +87,14 @@ def write_extract(lake: Lake, dataset: Dataset, extract: Extract) -> ExtractMani
     home.mkdir(parents=True, exist_ok=True)
     with (
         FileLock(home / f"extract-{table_name(dataset, extract)}.lock"),
-        tempfile.TemporaryDirectory(prefix="lake-") as scratch,
+        scratch_folder() as scratch,
     ):
         mark = lake.ledger.commit_mark(dataset.name)  # read first: a commit meanwhile makes this one stale
-        written = _select(lake, dataset, extract, Path(scratch))
+        written = _select(lake, dataset, extract, scratch)
         target = f"{folder}{secrets.token_hex(8)}/"
-        files = []
-        for number, (path, rows) in enumerate(written):
-            key = f"{target}part-{number:04}.parquet"
-            store.upload(path, key)
-            files.append(OutputFile(key, rows, path.stat().st_size))
+        keys = [f"{target}part-{number:04}.parquet" for number in range(len(written))]
+        store.upload_all([(path, key) for (path, _), key in zip(written, keys, strict=True)])
+        files = [OutputFile(key, rows, path.stat().st_size) for key, (path, rows) in zip(keys, written, strict=True)]
         manifest = ExtractManifest(
             dataset.name, extract.name, mark, extract.sql, datetime.now(UTC).isoformat(), target, tuple(files)
         )
@@ -123,6 +121,7 @@ def _select(lake: Lake, dataset: Dataset, extract: Extract, scratch: Path) -> li
             connection.execute(f"SET memory_limit = {literal(lake.settings.memory)}")
             connection.execute(f"SET temp_directory = {literal(str(spill))}")
             connection.execute("SET TimeZone = 'UTC'")
+            read_s3(connection)
             connection.execute(view_sql(dataset, lake.schema(dataset.name), files))
             # What a declaration says is data: its SQL may read the table's committed files, and write its own folder.
             connection.execute(f"SET allowed_paths = [{', '.join(map(literal, files))}]")

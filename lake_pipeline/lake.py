@@ -55,7 +55,7 @@ def open_lake(settings: Settings) -> Iterator[Lake]:
         SettingsError: the engine cannot work on that store, is not there yet or lacks a setting, or LAKE_HOME cannot
             be written.
     """
-    store = Store(settings.store_url)
+    store = Store(settings.store_url, settings.encryption)
     _check_engine(settings, store)
     datasets = load_datasets(settings.datasets)
     try:

@@ -6,7 +6,6 @@ The files are looked at in batches as they would be planned, and the schema of o
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -25,6 +24,7 @@ from lake_pipeline.lake import Lake
 from lake_pipeline.ledger.models import WaitingFile
 from lake_pipeline.planning import fills
 from lake_pipeline.schemas import Schema
+from lake_pipeline.scratch import scratch_folder
 from lake_pipeline.store import batched
 
 
@@ -57,8 +57,8 @@ def preview_schema(lake: Lake, dataset: Dataset) -> Preview:
         for batch in batches(
             chain(lake.ledger.waiting_files(dataset.name), _unregistered(lake, dataset)), dataset.batch
         ):
-            with tempfile.TemporaryDirectory(prefix="lake-") as scratch:
-                schema = _look(lake, dataset, schema, batch, found, pool, threads, Path(scratch))
+            with scratch_folder() as scratch:
+                schema = _look(lake, dataset, schema, batch, found, pool, threads, scratch)
     return found
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
+from lake_pipeline.archiving import archive
 from lake_pipeline.catalog.duckdb import refresh_if_stale
 from lake_pipeline.dataset import Dataset
 from lake_pipeline.engines.task import STAGING
 from lake_pipeline.lake import Lake
 from lake_pipeline.ledger.models import DueManifest
 from lake_pipeline.planning import BACKOFF, plan
-from lake_pipeline.publishing import archive, clean
+from lake_pipeline.publishing import clean
 
 
 def finish_interrupted(lake: Lake, dataset: Dataset) -> int:

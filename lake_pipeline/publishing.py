@@ -1,22 +1,17 @@
-"""Publish, commit, clean, archive: each step may be repeated, and a process killed between two loses nothing."""
+"""Publish, commit, clean: each step may be repeated, and a process killed between two loses nothing."""
 
 from __future__ import annotations
 
 import json
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 
-from lake_pipeline.dataset import Dataset
 from lake_pipeline.engines.task import DATA, Task
-from lake_pipeline.errors import CheckFailed, ConservationError, ObjectMissing, ReplayIncomplete
+from lake_pipeline.errors import CheckFailed, ConservationError, ReplayIncomplete
 from lake_pipeline.kernel.convert import RECORDS
 from lake_pipeline.kernel.results import FileResult, Results
 from lake_pipeline.ledger.ledger import Ledger
-from lake_pipeline.ledger.models import ArchivableFile, FileOutcome, OutputFile, SchemaChange
-from lake_pipeline.store import Store
-
-# Copies and moves at once: enough to hide S3's latency, few enough not to be slowed down by it.
-_CONCURRENCY = 32
+from lake_pipeline.ledger.models import FileOutcome, OutputFile, SchemaChange
+from lake_pipeline.store import Copy, Store
 
 
 def quarantined_records_key(dataset: str, manifest_id: str) -> str:
@@ -83,8 +78,7 @@ def publish(task: Task, results: Results, store: Store, ledger: Ledger) -> list[
     outputs = [OutputFile(prefix + file.path, file.rows, file.bytes) for file in results.outputs]
     ledger.intend_outputs(dataset.name, manifest_id, task.attempt, outputs)
     staged = [task.staging + DATA + file.path for file in results.outputs]
-    with ThreadPoolExecutor(_CONCURRENCY) as pool:
-        list(pool.map(store.publish, staged, [output.path for output in outputs]))
+    store.publish_all([Copy(name, output.path, output.bytes) for name, output in zip(staged, outputs, strict=True)])
     records = quarantined_records_key(dataset.name, manifest_id)
     if results.quarantined_records:
         store.publish(task.staging + RECORDS, records)
@@ -114,42 +108,6 @@ def clean(dataset: str, leftovers: list[str], store: Store, ledger: Ledger) -> N
     """Delete what earlier attempts left under final names and the commit does not list."""
     store.delete(leftovers)
     ledger.forget_outputs(dataset, leftovers)
-
-
-def archive(dataset: Dataset, store: Store, ledger: Ledger, manifest_id: str | None = None) -> int:
-    """Move raw files whose fate is committed, of one manifest or of all, out of the source prefix; the number moved."""
-    if dataset.archive.action != "move":
-        return 0
-
-    def move(file: ArchivableFile) -> tuple[int, str] | None:
-        target = _archive_key(dataset, file, store)
-        try:
-            now = store.head(file.location)
-        except ObjectMissing:
-            # Moved by a process that was killed before it said so, or gone: only a copy of this version counts.
-            return (file.id, target) if store.exists(target) and store.is_copy(target, file.size, file.etag) else None
-        if file.location == file.key and now.etag != file.etag:
-            return None  # a newer version has landed under the key, and is not ours to move
-        store.move(file.location, target)
-        return file.id, target
-
-    with ThreadPoolExecutor(_CONCURRENCY) as pool:
-        moved = [outcome for outcome in pool.map(move, ledger.files_to_archive(dataset.name, manifest_id)) if outcome]
-    ledger.record_archived(dataset.name, moved)
-    return len(moved)
-
-
-def _archive_key(dataset: Dataset, file: ArchivableFile, store: Store) -> str:
-    relative = file.key.removeprefix(dataset.source.prefix)
-    if file.status == "QUARANTINED":
-        target = f"quarantine/{dataset.name}/files/{relative}"
-    else:
-        target = f"{dataset.archive.prefix}{relative}"
-    versioned = f"{target}~{file.etag}"
-    # An older version of the same key may be there already, and must stay.
-    if store.exists(versioned) or (store.exists(target) and store.exists(file.location)):
-        return versioned
-    return target
 
 
 def _outcome(file: FileResult) -> FileOutcome:

@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
 
-from pydantic import Field, PositiveFloat, PositiveInt, ValidationError, field_validator
+from pydantic import Field, PositiveFloat, PositiveInt, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from lake_pipeline.encryption import Encryption
 from lake_pipeline.errors import SettingsError
 from lake_pipeline.notation import parse_bytes
 
@@ -38,6 +39,10 @@ class Settings(BaseSettings):
     )
     threads: PositiveInt | None = Field(None, description="threads of one conversion; default: every core")
     memory: str = Field("2GiB", description="memory that one conversion may use in DuckDB")
+    s3_encryption: Literal["AES256", "aws:kms", "aws:kms:dsse"] | None = Field(
+        None, description="server-side encryption of what is written to S3; default: the bucket's"
+    )
+    s3_kms_key_id: str | None = Field(None, description="the KMS key of that encryption; default: the account's")
 
     @field_validator("store")
     @classmethod
@@ -45,6 +50,16 @@ class Settings(BaseSettings):
         url = urlsplit(value or "")
         if "://" in (value or "") and not (url.scheme == "s3" and url.netloc):
             raise ValueError("the store is a directory or s3://bucket[/prefix]")
+        segments = url.path.strip("/").split("/")
+        if url.scheme == "s3" and (url.query or url.fragment or ({".", ".."} & {*segments}) or "" in segments[1:]):
+            raise ValueError("the prefix may hold no `?`, no `#` and no segment that is empty, `.` or `..`")
+        return value
+
+    @field_validator("s3_kms_key_id")
+    @classmethod
+    def _key_is_for_kms(cls, value: str | None, info: ValidationInfo) -> str | None:
+        if value is not None and not str(info.data.get("s3_encryption")).startswith("aws:kms"):
+            raise ValueError("a KMS key needs LAKE_S3_ENCRYPTION=aws:kms or aws:kms:dsse")
         return value
 
     @field_validator("memory")
@@ -68,6 +83,11 @@ class Settings(BaseSettings):
         if urlsplit(self.store).scheme == "s3":
             return self.store.rstrip("/")
         return str(Path(self.store).expanduser().absolute())
+
+    @property
+    def encryption(self) -> Encryption | None:
+        """What the store is to be opened with."""
+        return Encryption(self.s3_encryption, self.s3_kms_key_id) if self.s3_encryption else None
 
     @property
     def catalog_path(self) -> Path:

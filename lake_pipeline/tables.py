@@ -15,6 +15,7 @@ from lake_pipeline.lake import open_lake
 from lake_pipeline.ledger.models import OutputFile
 from lake_pipeline.schemas import ListOf, Schema, StructOf, Type
 from lake_pipeline.settings import Settings, load_settings
+from lake_pipeline.store.filesystem import S3FileSystem
 
 if TYPE_CHECKING:
     from lake_pipeline.store import Store
@@ -84,7 +85,10 @@ def arrow_type(type_: Type) -> pa.DataType:
 
 
 def _dataset_of(store: Store, dataset: Dataset, schema: pa.Schema, outputs: list[OutputFile]) -> pads.FileSystemDataset:
-    filesystem, root = (pafs.LocalFileSystem(), str(store.root)) if store.root else pafs.FileSystem.from_uri(store.url)
+    if store.root:
+        filesystem, root = pafs.LocalFileSystem(), str(store.root)
+    else:
+        filesystem, root = pafs.PyFileSystem(pafs.FSSpecHandler(S3FileSystem())), store.url.removeprefix("s3://")
     names = [key for key, _, _ in partition_keys(dataset.output.partition_by)]
     hive = pads.partitioning(pa.schema([schema.field(name) for name in names]), flavor="hive")
     file_format = pads.ParquetFileFormat()

@@ -1,4 +1,4 @@
-"""Fixtures that many tests share: an embedded Postgres, and a ledger of one's own on it."""
+"""Fixtures that many tests share: a Postgres with a ledger of one's own, and an AWS with a bucket of one's own."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from lake_pipeline.aws_local.resources import make_bucket, make_lake
+from lake_pipeline.aws_local.server import environment, serve
 from lake_pipeline.ledger.embedded import attach
 from lake_pipeline.ledger.ledger import Ledger
 from lake_pipeline.ledger.migrate import migrate
@@ -72,6 +74,40 @@ def ledger(database_url: str) -> Iterator[Ledger]:
     """An empty ledger of the test's own."""
     with Ledger.open(database_url) as opened:
         yield opened
+
+
+@pytest.fixture(scope="session")
+def aws_url() -> Iterator[str]:
+    """AWS's wire, of this test process."""
+    with serve() as url:
+        yield url
+
+
+@pytest.fixture
+def aws_environment(aws_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """This process's environment, and its children's, leads to AWS on this machine."""
+    for name, value in environment(aws_url).items():
+        monkeypatch.setenv(name, value)
+
+
+@pytest.fixture
+def aws(aws_environment: None) -> dict[str, str]:  # noqa: ARG001
+    """A lake's resources of the test's own, as `lake dev --aws-local` makes them; the variables that name them."""
+    return make_lake(f"lake-{uuid.uuid4().hex[:12]}")
+
+
+@pytest.fixture
+def s3_url(aws_environment: None) -> str:  # noqa: ARG001
+    """Where a store of the test's own may be in S3; of all of AWS only this bucket is there."""
+    return make_bucket(f"lake-{uuid.uuid4().hex[:12]}")
+
+
+@pytest.fixture(params=["directory", "s3"])
+def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Where a store of the test's own may be: the test runs once for each kind of place."""
+    if request.param == "s3":
+        return str(request.getfixturevalue("s3_url"))
+    return str(tmp_path / "not" / "there" / "yet")
 
 
 def database_of(url: str, name: str) -> str:

@@ -28,9 +28,16 @@ EVENTS: dict[str, Any] = {
 
 @contextmanager
 def lake_of(
-    monkeypatch: pytest.MonkeyPatch, home: Path, database_url: str, *declarations: dict[str, Any]
+    monkeypatch: pytest.MonkeyPatch,
+    home: Path,
+    database_url: str,
+    *declarations: dict[str, Any],
+    store: str = "",
 ) -> Iterator[Lake]:
-    """An open lake under `home` with these declarations, which this process's environment describes."""
+    """An open lake under `home` with these declarations, which this process's environment describes.
+
+    `store` is the store's URL; without one it is a directory under `home`.
+    """
     folder = home / "datasets"
     folder.mkdir(exist_ok=True)
     for declaration in declarations or (EVENTS,):
@@ -38,6 +45,7 @@ def lake_of(
     # Set here so that they are put back, for opening an instance changes them again.
     for name, value in {
         "LAKE_HOME": str(home),
+        "LAKE_STORE": store,
         "LAKE_DATASETS": str(folder),
         "LAKE_DATABASE_URL": database_url,
         "LAKE_DAGSTER_DATABASE_URL": "",

@@ -162,7 +162,9 @@ def test_ctrl_c_is_exit_130_and_the_next_run_goes_on(lake: LakeCommand) -> None:
 @pytest.mark.parametrize(
     ("variables", "said"),
     [
-        ({"LAKE_STORE": "s3://bucket/lake"}, "only a directory can be a lake's store so far"),
+        ({"LAKE_STORE": "s3://bucket/lake//raw"}, "no segment that is empty"),
+        ({"LAKE_S3_ENCRYPTION": "rot13"}, "LAKE_S3_ENCRYPTION='rot13'"),
+        ({"LAKE_S3_KMS_KEY_ID": "alias/lake"}, "a KMS key needs LAKE_S3_ENCRYPTION"),
         ({"LAKE_STORE": "gs://bucket"}, "the store is a directory or s3://bucket[/prefix]"),
         ({"LAKE_ENGINE": "flink"}, "LAKE_ENGINE='flink'"),
         ({"LAKE_ENGINE": "spark"}, "only the engine `local` is there so far"),

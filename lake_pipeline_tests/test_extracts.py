@@ -43,7 +43,8 @@ def test_a_run_makes_each_extract_a_table_and_parquet_files_that_its_manifest_li
     manifest = lake.store.get_json("extracts/events/bikes/manifest.json")
     assert manifest["sql"] == BIKES["sql"]
     (file,) = manifest["files"]
-    assert pq.read_table(lake.store.fetch(file["path"], Path())).num_rows == file["rows"] == 2
+    with lake.store.open(file["path"]) as written:
+        assert pq.read_table(written).num_rows == file["rows"] == 2
     assert stored(lake, "extracts/events/bikes/") == sorted([file["path"], "extracts/events/bikes/manifest.json"])
 
 

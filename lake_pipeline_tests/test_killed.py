@@ -22,7 +22,16 @@ RECORDS = 40_000
 
 @pytest.fixture
 def lake(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, database_url: str) -> Iterator[Lake]:
-    with lake_of(monkeypatch, tmp_path, database_url, EVENTS) as opened:
+    yield from full_lake(monkeypatch, tmp_path, database_url, "")
+
+
+@pytest.fixture
+def lake_on_s3(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, database_url: str, s3_url: str) -> Iterator[Lake]:
+    yield from full_lake(monkeypatch, tmp_path, database_url, s3_url)
+
+
+def full_lake(monkeypatch: pytest.MonkeyPatch, home: Path, database_url: str, store: str) -> Iterator[Lake]:
+    with lake_of(monkeypatch, home, database_url, EVENTS, store=store) as opened:
         for file in range(4):
             land(
                 opened,
@@ -69,8 +78,23 @@ def committed(lake: Lake) -> bool:
     return any(manifest.state == "COMMITTED" for manifest in lake.ledger.manifests("events"))
 
 
+def archived(lake: Lake) -> bool:
+    return bool(stored(lake, "archive/"))
+
+
 @pytest.mark.parametrize("moment", [running, staged, published, committed])
 def test_a_run_killed_at_work_loses_nothing_and_doubles_nothing(lake: Lake, moment: Callable[[Lake], bool]) -> None:
+    check_killed_when(lake, moment)
+
+
+@pytest.mark.parametrize("moment", [staged, published, archived])
+def test_a_run_on_s3_killed_at_work_loses_nothing_and_doubles_nothing(
+    lake_on_s3: Lake, moment: Callable[[Lake], bool]
+) -> None:
+    check_killed_when(lake_on_s3, moment)
+
+
+def check_killed_when(lake: Lake, moment: Callable[[Lake], bool]) -> None:
     kill_when(lambda: moment(lake), start_run())
 
     assert start_run().wait(timeout=120) == 0

@@ -1,4 +1,4 @@
-"""The whole path on a directory store: files land, `lake run` runs, readers see rows."""
+"""The whole path, on a directory and on S3: files land, `lake run` runs, readers see rows."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ ALL_IDS = "select id from events order by id"
 
 
 @pytest.fixture
-def lake(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, database_url: str) -> Iterator[Lake]:
-    with lake_of(monkeypatch, tmp_path, database_url, EVENTS) as opened:
+def lake(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, database_url: str, store_url: str) -> Iterator[Lake]:
+    with lake_of(monkeypatch, tmp_path, database_url, EVENTS, store=store_url) as opened:
         yield opened
 
 

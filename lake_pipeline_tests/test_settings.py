@@ -78,6 +78,11 @@ def test_a_relative_store_is_below_the_working_directory(
         ("LAKE_THREADS", "many", "valid integer"),
         ("LAKE_STORE", "gs://bucket", r"a directory or s3://bucket\[/prefix\]"),
         ("LAKE_STORE", "s3:///prefix", r"a directory or s3://bucket\[/prefix\]"),
+        ("LAKE_STORE", "s3://bucket/a//b", "no segment that is empty"),
+        ("LAKE_STORE", "s3://bucket/../b", "no segment that is empty"),
+        ("LAKE_STORE", "s3://bucket/a#b", "no `#`"),
+        ("LAKE_S3_ENCRYPTION", "rot13", "'AES256', 'aws:kms' or 'aws:kms:dsse'"),
+        ("LAKE_S3_KMS_KEY_ID", "alias/lake", "needs LAKE_S3_ENCRYPTION=aws:kms"),
     ],
 )
 def test_a_value_that_cannot_be_used_is_an_error_that_names_the_variable(

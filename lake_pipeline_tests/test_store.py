@@ -1,4 +1,4 @@
-"""The store on a directory: what a key holds, listings in key order, and steps that may be repeated."""
+"""The store, on a directory and on S3: what a key holds, listings in key order, and steps that may be repeated."""
 
 from __future__ import annotations
 
@@ -33,6 +33,8 @@ ODD_KEYS = [
     "raw/year=2026/mode=night bus/x.json",
     "raw/decomposed-a\u0301.json",
 ]
+# Keys that S3 takes and no path says: empty segments, dots, the mark of a folder, control characters.
+NO_PATHS = ["raw//x", "raw/a//", "raw/../x", "raw/./x", "raw/..", "raw/folder/", "raw/tab\tx", "raw/bell\x07"]
 # Names that a file system takes and an S3 key may have; `#` and digits at the end are obstore's own.
 NAME = st.text(
     st.characters(codec="utf-8", exclude_categories=("Cc", "Cs"), exclude_characters="/"), min_size=1, max_size=8
@@ -41,7 +43,12 @@ KEYS = st.lists(st.lists(NAME, min_size=1, max_size=3).map("/".join), min_size=1
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Store:
+def store(store_url: str) -> Store:
+    return Store(store_url)
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> Store:
     return Store(str(tmp_path / "not" / "there" / "yet"))
 
 
@@ -49,38 +56,66 @@ def keys(store: Store, prefix: str = "", after: str | None = None) -> list[str]:
     return [item.key for page in store.list(prefix, after=after) for item in page]
 
 
-@pytest.mark.parametrize("key", ODD_KEYS)
-def test_an_odd_key_is_kept_as_it_is_by_every_operation(key: str, store: Store, tmp_path: Path) -> None:
+def check_every_operation(store: Store, key: str, scratch: Path) -> None:
     put = store.put(key, b"one")
     assert (put.key, put.size) == (key, 3)
     assert store.head(key) == put
+    assert store.heads([key, "raw/none"]) == [put, None]
     assert keys(store, "raw/") == [key]
     assert store.get(key) == b"one"
-    assert store.fetch(key, tmp_path).read_bytes() == b"one"
+    assert store.get_range(key, 1, 5, etag=put.etag) == b"ne"
+    assert list(store.lines(key)) == [b"one"]
+    with store.open(key) as file:
+        assert file.read() == b"one"
+    assert store.fetch(key, scratch, size=3, etag=put.etag).read_bytes() == b"one"
     store.publish(key, f"published/{key}")
     assert store.get(f"published/{key}") == b"one"
     assert store.move(key, f"archive/{key}").key == f"archive/{key}"
     assert not store.exists(key)
     assert store.get(f"archive/{key}") == b"one"
-    store.delete([f"archive/{key}", f"published/{key}"])
+    (scratch / "local").write_bytes(b"two")
+    store.upload(scratch / "local", key)
+    assert store.get(key) == b"two"
+    store.delete([f"archive/{key}", f"published/{key}", key])
     assert keys(store) == []
 
 
-def test_an_odd_file_that_someone_copied_in_is_listed_under_its_own_name(store: Store) -> None:
-    assert store.root is not None
+def test_odd_keys_are_kept_as_they_are_by_every_operation(store: Store, tmp_path: Path) -> None:
     for key in ODD_KEYS:
-        path = store.root / key
+        check_every_operation(store, key, tmp_path)
+
+
+def test_a_key_that_is_no_path_is_kept_as_it_is_by_every_operation_on_s3(s3_url: str, tmp_path: Path) -> None:
+    for key in NO_PATHS:
+        check_every_operation(Store(s3_url), key, tmp_path)
+
+
+def test_keys_that_are_no_paths_do_not_end_a_listing_of_s3(s3_url: str) -> None:
+    store = Store(s3_url)
+    names = sorted([*ODD_KEYS, *NO_PATHS], key=str.encode)
+    for key in names:
+        store.put(key, key.encode())
+    assert keys(store, "raw/") == names
+    assert all(store.get(key) == key.encode() for key in names)
+    store.delete_prefix("raw/")
+    assert keys(store) == []
+
+
+def test_an_odd_file_that_someone_copied_in_is_listed_under_its_own_name(directory: Store) -> None:
+    assert directory.root is not None
+    for key in ODD_KEYS:
+        path = directory.root / key
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(key.encode())
-    assert keys(store, "raw/") == sorted(ODD_KEYS)
-    assert all(store.get(key) == key.encode() for key in keys(store, "raw/"))
+    assert keys(directory, "raw/") == sorted(ODD_KEYS)
+    assert all(directory.get(key) == key.encode() for key in keys(directory, "raw/"))
 
 
 @pytest.mark.parametrize("key", ["raw/line\nbreak.json", "raw/part#1", "raw//x", "raw/../x"])
-def test_a_key_that_a_directory_cannot_hold_is_refused_and_named(key: str, store: Store) -> None:
+def test_a_key_that_a_directory_cannot_hold_is_refused_and_named(key: str, directory: Store) -> None:
     with pytest.raises(StoreError, match=r"^The object store refused or failed: raw/"):
-        store.put(key, b"x")
-    assert keys(store) == []
+        directory.put(key, b"x")
+    assert keys(directory) == []
 
 
 def test_a_listing_is_in_key_order_not_in_folder_order(store: Store) -> None:
@@ -98,12 +133,10 @@ def test_a_prefix_is_a_folder_not_a_beginning(store: Store) -> None:
     assert keys(store, "nothing/here/") == []
 
 
-def test_pages_hold_a_thousand_at_most_and_after_resumes_anywhere(store: Store) -> None:
-    assert store.root is not None
+def test_pages_hold_a_thousand_at_most_and_after_resumes_anywhere(store: Store, tmp_path: Path) -> None:
     names = sorted(f"raw/{folder}/{n:04}.json" for folder in ("x", "y") for n in range(620))
-    for name in names:
-        (store.root / name).parent.mkdir(parents=True, exist_ok=True)
-        (store.root / name).touch()
+    (tmp_path / "local").touch()
+    store.upload_all([(tmp_path / "local", name) for name in names])
     pages = list(store.list("raw/"))
     assert [len(page) for page in pages] == [1000, 240]
     assert [item.key for page in pages for item in page] == names
@@ -246,6 +279,6 @@ def test_a_reader_never_sees_half_an_object(store: Store) -> None:
     assert writer.returncode == 0
 
 
-def test_a_uri_is_what_a_person_can_open(store: Store) -> None:
-    store.put("raw/a", b"x")
-    assert Path(store.uri("raw/a")).read_bytes() == b"x"
+def test_a_uri_is_what_a_person_can_open(directory: Store) -> None:
+    directory.put("raw/a", b"x")
+    assert Path(directory.uri("raw/a")).read_bytes() == b"x"

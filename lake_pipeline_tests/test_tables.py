@@ -13,7 +13,7 @@ import pytest
 import lake_pipeline
 from lake_pipeline.errors import QueryError, UnknownDataset
 from lake_pipeline.lake import Lake
-from lake_pipeline_tests.lakes import EVENTS, event, lake_of, land, rows, run
+from lake_pipeline_tests.lakes import EVENTS, event, lake_of, land, rows, run, stored
 
 HINTED = EVENTS | {"schema": EVENTS["schema"] | {"hints": {"ts": "timestamp"}}}
 BARE = {
@@ -93,8 +93,8 @@ def test_a_partition_that_does_not_exist_is_no_rows_with_the_same_columns() -> N
 
 
 def test_uncommitted_files_and_replaced_ones_are_not_read(lake: Lake) -> None:
-    committed = Path(next(lake_pipeline.open_table("events").get_fragments()).path)
-    (committed.parent / "2026-week07.0009-a1-0.parquet").write_bytes(committed.read_bytes())
+    committed = stored(lake, "curated/")[0]
+    lake.store.publish(committed, f"{committed.rpartition('/')[0]}/2026-week07.0009-a1-0.parquet")
     lake.ledger.requeue("events", manifest="2026-week07.0001")
     run(lake)
 

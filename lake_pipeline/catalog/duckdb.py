@@ -62,6 +62,7 @@ def _changed(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
         if path.exists():
             shutil.copyfile(path, fresh)
         with duckdb.connect(str(fresh)) as connection:
+            read_s3(connection)
             yield connection
         fresh.replace(path)
 
@@ -115,7 +116,15 @@ def _open(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
         raise QueryError("nothing has been converted yet; `lake run` or `lake demo` makes the first table")
     with duckdb.connect(str(path), read_only=True) as connection:
         connection.execute("SET TimeZone = 'UTC'")
+        read_s3(connection)
         yield connection
+
+
+def read_s3(connection: duckdb.DuckDBPyConnection) -> None:
+    """Let a connection read `s3://` as the lake's store does."""
+    from lake_pipeline.store.filesystem import S3FileSystem  # fsspec takes a moment to import
+
+    connection.register_filesystem(S3FileSystem())
 
 
 def query(path: Path, sql: str) -> tuple[list[str], Iterator[tuple[Any, ...]]]:

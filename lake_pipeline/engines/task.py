@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import os
 import shutil
-import tempfile
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 from lake_pipeline.dataset import Dataset
+from lake_pipeline.encryption import Encryption
 from lake_pipeline.errors import EngineError, LakeError, ObjectMissing
 from lake_pipeline.kernel.convert import Job, convert
 from lake_pipeline.kernel.results import Results
 from lake_pipeline.manifests import read_manifest
 from lake_pipeline.schemas import Schema
+from lake_pipeline.scratch import scratch_folder
 from lake_pipeline.store import Store
 
 STAGING = "_staging/"
@@ -27,6 +27,7 @@ class Task:
     """A conversion to run. `declaration` is the dataset as JSON, `schema` the columns known before this attempt.
 
     `threads` 0 stands for every core of the machine that runs it.
+    `encryption` holds the fields of the store's Encryption, if it has one.
     """
 
     declaration: dict[str, Any]
@@ -36,6 +37,7 @@ class Task:
     store_url: str
     threads: int
     memory: str
+    encryption: dict[str, Any] | None = None
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -47,6 +49,10 @@ class Task:
     @property
     def dataset(self) -> Dataset:
         return Dataset.model_validate(self.declaration)
+
+    @property
+    def store(self) -> Store:
+        return Store(self.store_url, Encryption(**self.encryption) if self.encryption else None)
 
     @property
     def staging(self) -> str:
@@ -64,10 +70,10 @@ def run_task(task: Task, on_progress: Callable[[str], None]) -> Results:
     Raises:
         LakeError: the conversion failed; its class and message stand in the results document too.
     """
-    store = Store(task.store_url)
+    store = task.store
     dataset = task.dataset
-    with tempfile.TemporaryDirectory(prefix="lake-") as scratch:
-        local = store.root / task.staging if store.root else Path(scratch) / "staging"
+    with scratch_folder() as scratch:
+        local = store.root / task.staging if store.root else scratch / "staging"
         # What an earlier process of the same attempt left would be counted as this one's.
         shutil.rmtree(local, ignore_errors=True)
         job = Job(
@@ -76,7 +82,7 @@ def run_task(task: Task, on_progress: Callable[[str], None]) -> Results:
             schema=Schema.from_json(task.schema),
             attempt=task.attempt,
             staging=local,
-            scratch=Path(scratch),
+            scratch=scratch,
             threads=task.threads or os.cpu_count() or 1,
             memory=task.memory,
         )
@@ -87,8 +93,8 @@ def run_task(task: Task, on_progress: Callable[[str], None]) -> Results:
             store.put_json(task.results_key, {"error": {"class": type(error).__name__, "message": message}})
             raise
         if store.root is None:
-            for path in sorted(path for path in local.rglob("*") if path.is_file()):
-                store.upload(path, task.staging + path.relative_to(local).as_posix())
+            staged = sorted(path for path in local.rglob("*") if path.is_file())
+            store.upload_all([(path, task.staging + path.relative_to(local).as_posix()) for path in staged])
     store.put_json(task.results_key, results.to_json())
     return results
 

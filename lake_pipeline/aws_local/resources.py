@@ -1,0 +1,57 @@
+"""A lake's resources on AWS: what docs/aws.md has a user set up, made by calls."""
+
+from __future__ import annotations
+
+import json
+
+from lake_pipeline.aws import client
+from lake_pipeline.aws_local.server import REGION
+
+# AWS asks for six times the longest that a reader works on what it received; a sensor's tick ends after 60 s.
+VISIBILITY_SECONDS = 360
+MOST_RECEIVES = 3
+
+
+def make_lake(name: str) -> dict[str, str]:
+    """Make a bucket, its queue of arrivals with a queue for what cannot be read, a topic, a bus and a Glue database.
+
+    All bear the name; AWS is what this process's environment says. The variables with which the lake meets them.
+    """
+    queue, dead_letters = _queues(name)
+    store = make_bucket(name)
+    notification = {"QueueArn": _arn(queue), "Events": ["s3:ObjectCreated:*", "s3:ObjectRemoved:*"]}
+    client("s3").put_bucket_notification_configuration(
+        Bucket=name, NotificationConfiguration={"QueueConfigurations": [notification]}
+    )
+    topic = client("sns").create_topic(Name=f"{name}-alerts")["TopicArn"]
+    client("events").create_event_bus(Name=name)
+    database = name.replace("-", "_")  # Athena takes no hyphens
+    client("glue").create_database(DatabaseInput={"Name": database})
+    return {
+        "LAKE_STORE": store,
+        "LAKE_EVENTS_QUEUE": queue,
+        "LAKE_EVENTS_DLQ": dead_letters,
+        "LAKE_ALERTS_TOPIC": topic,
+        "LAKE_EVENT_BUS": name,
+        "LAKE_GLUE_DATABASE": database,
+    }
+
+
+def make_bucket(name: str) -> str:
+    """Make a bucket that tells nobody what lands in it; the URL of a lake's root there."""
+    client("s3").create_bucket(Bucket=name, CreateBucketConfiguration={"LocationConstraint": REGION})
+    return f"s3://{name}/lake"
+
+
+def _queues(name: str) -> tuple[str, str]:
+    """The URLs of the queue of arrivals and of the one that takes what was received too often."""
+    sqs = client("sqs")
+    dead_letters = sqs.create_queue(QueueName=f"{name}-dead-letters")["QueueUrl"]
+    redrive = {"deadLetterTargetArn": _arn(dead_letters), "maxReceiveCount": MOST_RECEIVES}
+    attributes = {"VisibilityTimeout": str(VISIBILITY_SECONDS), "RedrivePolicy": json.dumps(redrive)}
+    return sqs.create_queue(QueueName=f"{name}-arrivals", Attributes=attributes)["QueueUrl"], dead_letters
+
+
+def _arn(queue: str) -> str:
+    found = client("sqs").get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])
+    return str(found["Attributes"]["QueueArn"])

@@ -1,0 +1,8 @@
+"""The object store: a directory or an S3 bucket behind one interface."""
+
+from __future__ import annotations
+
+from lake_pipeline.store.objects import Copy, Move, StoredObject, batched
+from lake_pipeline.store.store import Store
+
+__all__ = ["Copy", "Move", "Store", "StoredObject", "batched"]

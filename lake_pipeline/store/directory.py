@@ -1,0 +1,160 @@
+"""Objects in a directory: a key is a path, a move a rename, a copy of what never changes a hard link."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+from typing import BinaryIO, TypeVar
+
+import obstore
+from obstore.store import LocalStore
+
+from lake_pipeline.errors import ObjectChanged, ObjectMissing, StoreError
+from lake_pipeline.store.objects import (
+    PAGE,
+    Copy,
+    Move,
+    StoredObject,
+    batched,
+    described,
+    if_match,
+    translate,
+    translated,
+)
+
+# Renames and links at once: a directory may be a network's.
+_AT_ONCE = 32
+_T = TypeVar("_T")
+_R = TypeVar("_R")
+
+
+class Directory:
+    """The objects below a directory, which is made where it is missing."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        with translated(str(root)):
+            self._store = LocalStore(root, mkdir=True, automatic_cleanup=True)
+
+    def list(self, folder: str, after: str) -> Iterator[list[StoredObject]]:
+        with translated(folder):
+            yield from batched(self._walk(folder.rstrip("/"), after), PAGE)
+
+    def _walk(self, folder: str, after: str) -> Iterator[StoredObject]:
+        # A directory lists in no order, and only key order can be resumed: sort one folder at a time.
+        here = obstore.list_with_delimiter(self._store, folder or None)
+        entries: list[tuple[str, StoredObject | None]] = [(f"{inner}/", None) for inner in here["common_prefixes"]]
+        entries += [(meta["path"], described(meta)) for meta in here["objects"]]
+        for key, stored in sorted(entries, key=lambda entry: entry[0]):
+            if stored is None:
+                if key > after or after.startswith(key):
+                    yield from self._walk(key.rstrip("/"), after)
+            elif key > after:
+                yield stored
+
+    def head(self, key: str) -> StoredObject:
+        with translated(key):
+            return described(obstore.head(self._store, key))
+
+    def heads(self, keys: Sequence[str]) -> Sequence[StoredObject | None]:
+        def head(key: str) -> StoredObject | None:
+            with suppress(ObjectMissing):
+                return self.head(key)
+            return None
+
+        return _each(head, keys)
+
+    def get(self, key: str, etag: str | None) -> bytes:
+        with translated(key):
+            return bytes(obstore.get(self._store, key, options=if_match(etag)).bytes())
+
+    def get_range(self, key: str, start: int, length: int, etag: str | None) -> bytes:
+        with translated(key):
+            options = if_match(etag) | {"range": (start, start + length)}
+            return bytes(obstore.get(self._store, key, options=options).bytes())
+
+    def stream(self, key: str) -> Iterator[bytes]:
+        with translated(key):
+            for chunk in obstore.get(self._store, key).stream(min_chunk_size=2**20):
+                yield bytes(chunk)
+
+    def open(self, key: str, found: StoredObject | None) -> BinaryIO:  # noqa: ARG002 - it is at hand
+        with translated(key):
+            return (self._root / key).open("rb")
+
+    def fetch(self, key: str, target: Path, size: int | None, etag: str | None) -> Path:  # noqa: ARG002 - read in place
+        path = self._root / key
+        if not path.is_file():
+            raise ObjectMissing(key)
+        if size is not None or etag is not None:
+            _refuse_other(self.head(key), size, etag)
+        return path
+
+    def put(self, key: str, data: bytes) -> None:
+        with translated(key):
+            obstore.put(self._store, key, data)
+
+    def upload(self, files: Sequence[tuple[Path, str]]) -> None:
+        for path, key in files:
+            with translated(key), path.open("rb") as file:
+                obstore.put(self._store, key, file)
+
+    def copy(self, copies: Sequence[Copy]) -> None:
+        def link(item: Copy) -> None:
+            with translated(item.source):
+                _link(self._root / item.source, self._root / item.target)
+
+        _each(link, copies)
+
+    def move(self, moves: Sequence[Move]) -> Sequence[StoreError | None]:
+        def rename(item: Move) -> StoreError | None:
+            try:
+                _refuse_other(self.head(item.source), item.size, item.etag)
+                (self._root / item.target).parent.mkdir(parents=True, exist_ok=True)
+                (self._root / item.source).replace(self._root / item.target)
+            except Exception as error:
+                return translate(error, item.source)
+            return None
+
+        return _each(rename, moves)
+
+    def delete(self, keys: Sequence[str]) -> None:
+        if there := [key for key in keys if (self._root / key).exists()]:
+            with translated(there[0]):
+                obstore.delete(self._store, there)
+
+    def delete_folder(self, folder: str) -> None:
+        path = self._root / folder
+        shutil.rmtree(path, ignore_errors=True)
+        with suppress(OSError):  # a folder above it that still holds something stays
+            for above in path.parents[: len(Path(folder).parts) - 1]:
+                above.rmdir()
+
+    def tells_by_etag(self, key: str, *etags: str) -> bool:  # noqa: ARG002 - a rename keeps it
+        return True
+
+
+def _each(act: Callable[[_T], _R], items: Sequence[_T]) -> list[_R]:
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        return list(pool.map(act, items))
+
+
+def _refuse_other(found: StoredObject, size: int | None, etag: str | None) -> None:
+    if size not in (None, found.size) or etag not in (None, found.etag):
+        raise ObjectChanged(f"{found.key} is another version by now")
+
+
+def _link(source: Path, target: Path) -> None:
+    # A staged file never changes again, so a second name for it is as good as a copy.
+    target.parent.mkdir(parents=True, exist_ok=True)
+    # The name on the way is in staging, where a killed process's leftovers are cleared.
+    temporary = source.with_name(f".{source.name}.{os.getpid()}.{threading.get_ident()}")
+    temporary.unlink(missing_ok=True)
+    os.link(source, temporary)
+    temporary.replace(target)
+    temporary.unlink(missing_ok=True)  # replace() keeps both names where they are one inode

@@ -1,0 +1,127 @@
+"""What stores speak of: object versions, moves, and what a place for objects must be able to do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import islice
+from pathlib import Path
+from typing import Any, BinaryIO, Protocol
+
+from obstore.exceptions import PreconditionError
+
+from lake_pipeline.errors import ObjectChanged, ObjectMissing, StoreError
+
+PAGE = 1000  # S3's most for a page of a listing and for a bulk delete
+
+
+def batched(items: Iterable[Any], size: int) -> Iterator[list[Any]]:
+    """Lists of `size` items, the last one shorter."""
+    iterator = iter(items)
+    while page := list(islice(iterator, size)):
+        yield page
+
+
+@dataclass(frozen=True)
+class StoredObject:
+    """One object version: its key below the store's root, its size in bytes and its ETag without quotes."""
+
+    key: str
+    size: int
+    etag: str
+    last_modified: datetime
+
+
+@dataclass(frozen=True)
+class Copy:
+    """An object to be given another key; `size` in bytes, None where it is not known."""
+
+    source: str
+    target: str
+    size: int | None = None
+
+
+@dataclass(frozen=True)
+class Move:
+    """A version to be moved, by its size in bytes and its ETag; None stands for whatever lies there now."""
+
+    source: str
+    target: str
+    size: int | None = None
+    etag: str | None = None
+
+
+class Backend(Protocol):
+    """A place for objects. Every method raises StoreError, and ObjectMissing where there is no such object.
+
+    With an `etag`, reading raises ObjectChanged where the object is another version.
+    """
+
+    def list(self, folder: str, after: str) -> Iterator[list[StoredObject]]:
+        """Objects below a folder (empty, or ending with a slash) in the order of their keys' bytes, after a key."""
+
+    def head(self, key: str) -> StoredObject: ...
+
+    def get(self, key: str, etag: str | None) -> bytes: ...
+
+    def get_range(self, key: str, start: int, length: int, etag: str | None) -> bytes: ...
+
+    def stream(self, key: str) -> Iterator[bytes]: ...
+
+    def open(self, key: str, found: StoredObject | None) -> BinaryIO: ...
+
+    def fetch(self, key: str, target: Path, size: int | None, etag: str | None) -> Path:
+        """A local file of this version: the object's own, or `target` with a copy."""
+
+    def put(self, key: str, data: bytes) -> None: ...
+
+    def upload(self, files: Sequence[tuple[Path, str]]) -> None: ...
+
+    def copy(self, copies: Sequence[Copy]) -> None: ...
+
+    def move(self, moves: Sequence[Move]) -> Sequence[StoreError | None]:
+        """Why each move was not made; None where it was."""
+
+    def delete(self, keys: Sequence[str]) -> None: ...
+
+    def delete_folder(self, folder: str) -> None: ...
+
+    def heads(self, keys: Sequence[str]) -> Sequence[StoredObject | None]: ...
+
+    def tells_by_etag(self, key: str, *etags: str) -> bool:
+        """Whether copies of an object have its ETag, so that another ETag means other bytes."""
+
+
+def described(meta: Any) -> StoredObject:
+    """An object as obstore tells of it."""
+    return StoredObject(meta["path"], meta["size"], (meta["e_tag"] or "").strip('"'), meta["last_modified"])
+
+
+def if_match(etag: str | None) -> Any:
+    """obstore's options of a read that is refused where the object has another ETag."""
+    return {"if_match": f'"{etag}"'} if etag else {}
+
+
+@contextmanager
+def translated(key: str) -> Iterator[None]:
+    """Turn what clients raise into errors of ours that name the key."""
+    try:
+        yield
+    except StoreError:
+        raise
+    except Exception as error:
+        raise translate(error, key) from error
+
+
+def translate(error: Exception, key: str) -> StoreError:
+    """What a client raised, as an error of ours that names the key."""
+    if isinstance(error, StoreError):
+        return error
+    if isinstance(error, FileNotFoundError):
+        return ObjectMissing(key)
+    if isinstance(error, PreconditionError):
+        return ObjectChanged(f"{key} is another version by now")
+    reason = str(error).split("\n\nDebug source:")[0]  # which repeats the message as Rust sees it
+    return StoreError(f"{key}: {reason}")
