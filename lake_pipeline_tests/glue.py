@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import threading
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,34 +15,44 @@ import pytest
 from lake_pipeline.aws import client
 from lake_pipeline.aws_local.glue_runs import GlueRuns
 from lake_pipeline.aws_local.server import Operation, Refused, environment, serve
+from lake_pipeline.lake import Lake
+from lake_pipeline_tests.lakes import lake_of
 
 SCRIPT = "jobs/convert.py"
 WAITS = "import time\nprint('waiting', flush=True)\ntime.sleep(600)\n"
 
 
 LOST = "lost"
+HELD = "held"
+DOWN = "down"
 
 
 @dataclass
 class Faults:
-    """What the next calls of an operation are answered with: errors by their code, or LOST.
+    """What the next calls of an operation are answered with: errors by their code, LOST, HELD or DOWN.
 
-    An answer that is lost is that of an operation that was carried out: a server's error comes in its place.
+    An answer that is lost is that of an operation that was carried out: a server's error comes in its place. One that
+    is held comes once `released` is set. DOWN is a server's error, and nothing was done.
     """
 
     answers: dict[str, list[str]] = field(default_factory=dict)
     calls: list[str] = field(default_factory=list)
+    released: threading.Event = field(default_factory=threading.Event)
 
     def between(self, name: str, operation: Operation) -> Operation:
         def answer(request: dict[str, Any]) -> dict[str, Any]:
             self.calls.append(name)
             waiting = self.answers.get(name, [])
             fault = waiting.pop(0) if waiting else ""
-            if fault and fault != LOST:
+            if fault == DOWN:
+                raise RuntimeError("a fault of the test's")
+            if fault not in ("", LOST, HELD):
                 raise Refused(fault, "a fault of the test's")
             document = operation(request)
             if fault == LOST:
                 raise RuntimeError("a fault of the test's")
+            if fault == HELD:
+                self.released.wait()
             return document
 
         return answer
@@ -104,3 +116,36 @@ def glue_of(monkeypatch: pytest.MonkeyPatch, **settings: Any) -> Iterator[Glue]:
         location = {"LocationConstraint": environment(url)["AWS_DEFAULT_REGION"]}
         client("s3").create_bucket(Bucket=glue.bucket, CreateBucketConfiguration=location)
         yield glue
+
+
+# Glue's copy of the script is the checkout's, which a job imports as it would its wheel.
+CONVERTS = "import runpy\nrunpy.run_module('glue_scripts.convert', run_name='__main__')\n"
+
+
+def held(glue: Glue) -> str:
+    """The script, which waits until it is let go."""
+    return (
+        "import time\nimport boto3\ns3 = boto3.client('s3')\n"
+        f"while not s3.list_objects_v2(Bucket='{glue.bucket}', Prefix='go').get('KeyCount'): time.sleep(0.05)\n"
+        + CONVERTS
+    )
+
+
+def let_go(glue: Glue) -> None:
+    client("s3").put_object(Bucket=glue.bucket, Key="go")
+
+
+@contextmanager
+def glue_lake_of(
+    monkeypatch: pytest.MonkeyPatch, home: Path, database_url: str, glue: Glue, *declarations: dict[str, Any]
+) -> Iterator[Lake]:
+    """An open lake in S3 whose engine is Glue, with waits that a test has time for."""
+    for name, value in {
+        "LAKE_ENGINE": "glue",
+        "LAKE_GLUE_JOB": glue.name,
+        "LAKE_GLUE_POLL_SECONDS": "0.1",
+        "LAKE_GLUE_RETRY_SECONDS": "0.05",
+    }.items():
+        monkeypatch.setenv(name, value)
+    with lake_of(monkeypatch, home, database_url, *declarations, store=f"s3://{glue.bucket}/home") as lake:
+        yield lake

@@ -20,7 +20,7 @@ from lake_pipeline.kernel.convert import RECORDS
 from lake_pipeline.kernel.results import Results
 from lake_pipeline.ledger.ledger import Ledger
 from lake_pipeline.manifests import Manifest, read_manifest
-from lake_pipeline.store import Store
+from lake_pipeline.store import Copy, Store
 
 ATTEMPT = "--lake_attempt"
 INPUTS = "--lake_inputs"
@@ -125,14 +125,25 @@ class GlueEngine:
             return False
         theirs = replace(task, attempt=row.engine_attempt)
         run = self.job.get(row.engine_run_id) if row.engine_run_id else self._find(theirs)
-        if run is None:
-            return False
-        if run.arguments.get(INPUTS) != inputs:
-            if not run.ended:
-                self.tell(f"run {run.id} of attempt {theirs.attempt} converts what has changed since; stopping it")
-                self.job.stop_and_wait(run.id)
-            return False
-        was_at_work = not run.ended and run.state != "STOPPING"
+        results = None
+        if run is not None and run.arguments.get(INPUTS) == inputs:
+            results = self._results(task, theirs, run)
+        elif run is not None and not run.ended:
+            self.tell(f"run {run.id} of attempt {theirs.attempt} converts what has changed since; stopping it")
+            self.job.stop_and_wait(run.id)
+        if run is not None and results is not None:
+            self._adopt(results, theirs, task)
+            self._record(task, run.id, task.attempt)
+        self.store.delete_prefix(theirs.staging)
+        return results is not None
+
+    def _results(self, task: Task, theirs: Task, run: GlueRun) -> Results | None:
+        """What the run of another attempt came to, once it has ended; None where it had failed before we looked.
+
+        Raises:
+            EngineError: it failed as we waited for it, which is an attempt that failed.
+        """
+        at_work = not run.ended and run.state != "STOPPING"
         self._record(task, run.id, theirs.attempt)
         self.began(run)
         if not run.ended:
@@ -144,16 +155,12 @@ class GlueEngine:
                     self._stop(task, theirs, run.id, error)
                     raise
         try:
-            results = read_results(self.store, theirs)
+            return read_results(self.store, theirs)
         except EngineError:
-            if not was_at_work:
-                return False
+            if not at_work:
+                return None
             self._check(theirs, run)
             raise
-        self._adopt(results, theirs, task)
-        self._record(task, run.id, task.attempt)
-        self.store.delete_prefix(theirs.staging)
-        return True
 
     def _adopt(self, results: Results, theirs: Task, ours: Task) -> None:
         """Copy what another attempt staged into our staging, under names of our own.
@@ -162,8 +169,12 @@ class GlueEngine:
         """
         self.store.delete_prefix(ours.staging)
         renamed = [replace(file, path=_renamed(file.path, theirs, ours)) for file in results.outputs]
-        for before, after in zip(results.outputs, renamed, strict=True):
-            self.store.publish(theirs.staging + DATA + before.path, ours.staging + DATA + after.path)
+        self.store.publish_all(
+            [
+                Copy(theirs.staging + DATA + before.path, ours.staging + DATA + after.path, before.bytes)
+                for before, after in zip(results.outputs, renamed, strict=True)
+            ]
+        )
         if results.quarantined_records:
             self.store.publish(theirs.staging + RECORDS, ours.staging + RECORDS)
         self.store.put_json(ours.results_key, replace(results, outputs=tuple(renamed)).to_json())

@@ -135,7 +135,9 @@ class GlueJob:
         Raises:
             EngineUnreachable: Glue did not accept that.
         """
-        answer = self._patiently(partial(self._glue.batch_stop_job_run, JobName=self.name, JobRunIds=[run_id]))
+        ask = partial(self._glue.batch_stop_job_run, JobName=self.name, JobRunIds=[run_id])
+        # Whoever stops it was interrupted, and will not be kept waiting for long.
+        answer = self._patiently(ask, min(self._patience, _LONGEST_PAUSE))
         if errors := answer.get("Errors"):
             run = self.get(run_id)
             if run and not run.ended:
@@ -166,19 +168,18 @@ class GlueJob:
                 raise EngineUnreachable(f"run {run_id} of Glue job {self.name} is {run.state} after {at_most:g} s")
             time.sleep(self._poll)
 
-    def _patiently(self, ask: Callable[[], Any]) -> Any:
+    def _patiently(self, ask: Callable[[], Any], patience: float | None = None) -> Any:
         """What `ask` answers, asked again with growing pauses while Glue throttles, fails or cannot be reached."""
         since, pause = time.monotonic(), self._poll
+        patience = patience or self._patience
         while True:
             try:
                 return ask()
             except (ClientError, BotoCoreError) as error:
                 if not _may_be_repeated(error) and _refused(error):
                     raise EngineUnreachable(f"Glue job {self.name}: {error}") from error
-                if time.monotonic() - since > self._patience:
-                    raise EngineUnreachable(
-                        f"Glue job {self.name}: no answer for {self._patience:g} s: {error}"
-                    ) from error
+                if time.monotonic() - since > patience:
+                    raise EngineUnreachable(f"Glue job {self.name}: no answer for {patience:g} s: {error}") from error
                 self._tell(f"Glue did not answer ({error}); asking again in {pause:g} s")
                 time.sleep(pause)
                 pause = min(2 * pause, _LONGEST_PAUSE)
