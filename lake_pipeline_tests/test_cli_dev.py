@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
 import time
 import urllib.error
 import urllib.request
 from pathlib import Path
+from typing import Any
 
+import boto3
 import psutil
 
-from lake_pipeline_tests.command_line import lake_command
+from lake_pipeline_tests.command_line import LakeCommand, lake_command
 from lake_pipeline_tests.lakes import EVENTS
 
 
@@ -49,6 +52,54 @@ def test_dev_serves_the_ui_until_ctrl_c(tmp_path: Path, database_url: str) -> No
     assert process.returncode == 0, errors
     assert "Traceback" not in errors
     assert psutil.wait_procs(family, timeout=20)[1] == []
+
+
+def test_dev_on_a_local_aws_prints_the_variables_with_which_others_meet_it(tmp_path: Path, database_url: str) -> None:
+    lake = lake_command(tmp_path / "home", database_url, EVENTS)
+    port = free_port()
+    process = lake.start("dev", "--aws-local", "--port", str(port))
+    assert process.stdout is not None
+    variables = dict[str, str]()
+    while "Dagster UI:" not in (line := process.stdout.readline()):
+        assert process.poll() is None
+        if line.startswith("  export "):
+            name, _, value = line.removeprefix("  export ").strip().partition("=")
+            variables[name] = value
+    other = LakeCommand(tmp_path / "home", {**lake.variables, **variables})
+    endpoint = boto3.session.Session(
+        variables["AWS_ACCESS_KEY_ID"], variables["AWS_SECRET_ACCESS_KEY"], region_name=variables["AWS_DEFAULT_REGION"]
+    )
+
+    def meet(service: str) -> Any:
+        return endpoint.client(service, endpoint_url=variables["AWS_ENDPOINT_URL"])
+
+    meet("s3").put_object(Bucket="lake", Key="lake/raw/a.json", Body=b'{"id":"e1","DATE":"2026-02-01","MODE":"bike"}\n')
+    told = meet("sqs").receive_message(QueueUrl=variables["LAKE_EVENTS_QUEUE"], MaxNumberOfMessages=10)["Messages"]
+    assert any("a.json" in message["Body"] for message in told)
+    other("run")
+    assert other.json_lines("query", "select id from events") == [{"id": "e1"}]
+    assert meet("glue").get_database(Name=variables["LAKE_GLUE_DATABASE"])["Database"]["Name"] == "lake"
+    assert (
+        "another `lake dev --aws-local` serves"
+        in lake("dev", "--aws-local", "--port", str(free_port()), expect=1).stderr
+    )
+
+    process.send_signal(signal.SIGINT)
+
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 0, errors
+    assert "Traceback" not in errors
+    assert "HTTP/1.1" not in errors, "the server's requests are not shown"
+
+
+def test_dev_on_a_local_aws_says_what_to_install_where_moto_is_missing(tmp_path: Path, database_url: str) -> None:
+    (tmp_path / "moto.py").write_text("raise ModuleNotFoundError('no moto', name='moto')")
+    path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
+    lake = LakeCommand(tmp_path / "home", {"LAKE_DATABASE_URL": database_url, "PYTHONPATH": path})
+
+    refused = lake("dev", "--aws-local", "--port", str(free_port()), expect=1).stderr
+
+    assert "--aws-local needs moto: pip install 'lake-pipeline[aws-local]'" in refused
 
 
 def test_a_port_that_is_taken_is_one_error(tmp_path: Path, database_url: str) -> None:

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
-from werkzeug.serving import make_server
+from werkzeug.serving import WSGIRequestHandler, make_server
 from werkzeug.wrappers import Request, Response
 
 REGION = "eu-central-1"
@@ -33,7 +33,7 @@ def serve(operations: Mapping[str, Operation] | None = None) -> Iterator[str]:
     moto. They run in threads of the server, several at once.
     """
     app = _answering(operations or {}, DomainDispatcherApplication(create_backend_app))
-    server = make_server("127.0.0.1", 0, app, threaded=True)
+    server = make_server("127.0.0.1", 0, app, threaded=True, request_handler=_Quiet)
     thread = threading.Thread(target=server.serve_forever, name="aws-local", daemon=True)
     thread.start()
     try:
@@ -42,6 +42,11 @@ def serve(operations: Mapping[str, Operation] | None = None) -> Iterator[str]:
         server.shutdown()
         thread.join()
         server.server_close()
+
+
+class _Quiet(WSGIRequestHandler):
+    def log_request(self, *_: Any) -> None:
+        """Nothing: who wants to see requests has a client that logs them."""
 
 
 def environment(url: str) -> dict[str, str]:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import socket
 import subprocess
 import sys
-from contextlib import suppress
+from contextlib import AbstractContextManager, ExitStack, suppress
+from pathlib import Path
 from types import FrameType
 from typing import Annotated
 
@@ -21,16 +23,45 @@ from lake_pipeline.settings import load_settings
 def dev(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on.")] = 3000,
+    aws_local: Annotated[
+        bool, typer.Option("--aws-local", help="On a lake in S3, with AWS's other services, on this machine.")
+    ] = False,
 ) -> None:
     """Open the Dagster UI and run its daemon on this lake, until Ctrl-C.
 
     Starts the embedded Postgres if no LAKE_DATABASE_URL is set. Files that land meanwhile are converted.
+
+    With --aws-local the lake is a new one: moto serves S3, SQS, SNS, EventBridge and Glue on 127.0.0.1 with a bucket,
+    queues, a topic, a bus and a catalogue in it, and forgets them at the end. The variables for other terminals, the
+    aws command line and boto3 are printed.
     """
+    _refuse_taken(host, port)
+    with ExitStack() as stack:
+        if aws_local:
+            _tell(stack.enter_context(_aws_lake(load_settings().home_dir)))
+        _serve(host, port)
+
+
+def _aws_lake(home: Path) -> AbstractContextManager[dict[str, str]]:
+    try:
+        from lake_pipeline.aws_local.lake import aws_lake  # moto is in an extra
+    except ModuleNotFoundError as error:
+        raise DevFailed(f"--aws-local needs {error.name}: pip install 'lake-pipeline[aws-local]'") from error
+    return aws_lake(home)
+
+
+def _tell(variables: dict[str, str]) -> None:
+    store = variables["LAKE_STORE"]
+    say(f"AWS: {variables['AWS_ENDPOINT_URL']}; in other terminals, for lake, boto3 and the aws command line:")
+    for name, value in variables.items():
+        say(f"  export {name}={shlex.quote(value)}")
+    say(f"then: lake demo; aws s3 ls --recursive {store}/")
+
+
+def _serve(host: str, port: int) -> None:
     from lake_pipeline.defs.instance import prepare_instance  # Dagster takes seconds to import
 
-    settings = load_settings()
-    _refuse_taken(host, port)
-    prepare_instance(settings)
+    prepare_instance(load_settings())
     quiet = ["-W", "ignore:Function `dev_command` is superseded"]  # by a tool for projects, which this is not
     command = [sys.executable, *quiet, "-m", "dagster", "dev", "-m", "lake_pipeline.definitions"]
     say(f"Dagster UI: http://{host}:{port} (ready in some seconds; Ctrl-C ends it)")

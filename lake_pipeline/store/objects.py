@@ -119,7 +119,7 @@ def translate(error: Exception, key: str) -> StoreError:
     """What a client raised, as an error of ours that names the key."""
     if isinstance(error, StoreError):
         return error
-    if isinstance(error, FileNotFoundError):
+    if isinstance(error, FileNotFoundError) and "<Code>NoSuchBucket</Code>" not in str(error):
         return ObjectMissing(key)
     if isinstance(error, PreconditionError):
         return ObjectChanged(f"{key} is another version by now")
