@@ -15,6 +15,7 @@ import dagster as dg
 import pytest
 import yaml
 
+from lake_pipeline.aws_local.resources import make_job
 from lake_pipeline.defs.instance import open_instance
 from lake_pipeline.errors import SettingsError
 from lake_pipeline.lake import Lake, open_lake
@@ -79,7 +80,7 @@ def assert_converted_once(lake: Lake) -> None:
 
 
 def test_a_manifest_is_converted_by_a_run_of_the_job(lake: Lake, glue: Glue) -> None:
-    glue.job(CONVERTS)
+    make_job(glue.name, glue.bucket)
     lake.store.put("raw/2026/week08/b.json", b"\x89PNG")
 
     assert run(lake) == 2

@@ -183,6 +183,14 @@ def test_a_run_that_does_not_stop_is_not_taken_for_stopped(monkeypatch: pytest.M
             job.stop_and_wait(run_id)
 
 
+def test_a_run_that_expired_has_ended(monkeypatch: pytest.MonkeyPatch, told: list[str]) -> None:
+    with glue_of(monkeypatch, grace=0.2, queued=0.1) as glue:
+        glue.job(WAITS)
+        glue.start()
+        run = GlueJob(glue.name, told.append, poll=0.05, retry=0.01).wait(glue.start(JobRunQueuingEnabled=True))
+    assert (run.state, run.ended) == ("EXPIRED", True)
+
+
 def test_the_tail_of_a_log_is_its_last_lines(glue: Glue, job: GlueJob) -> None:
     glue.job("import sys\nfor n in range(40): print(n, file=sys.stderr)\n")
     run = job.wait(job.start({}, nothing))

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from lake_pipeline.aws_local.glue_runs import GlueRuns
 from lake_pipeline.aws_local.resources import make_lake
 from lake_pipeline.aws_local.server import Operation, environment, serve
 from lake_pipeline.errors import DevFailed
@@ -29,7 +30,7 @@ def aws_lake(home: Path) -> Iterator[dict[str, str]]:
     folder = home / "aws-local"
     home.mkdir(parents=True, exist_ok=True)
     try:
-        with FileLock(f"{folder}.lock", timeout=0), serve(_operations()) as url:
+        with FileLock(f"{folder}.lock", timeout=0), _served() as url:
             shutil.rmtree(folder, ignore_errors=True)
             aws = environment(url)
             os.environ |= aws
@@ -42,6 +43,10 @@ def aws_lake(home: Path) -> Iterator[dict[str, str]]:
         ) from None
 
 
-def _operations() -> dict[str, Operation]:
-    """What is carried out by operations of ours in place of moto, by the protocol's target."""
-    return {}
+@contextmanager
+def _served() -> Iterator[str]:
+    """AWS with operations of ours, by the protocol's target, in place of what moto only records; its URL."""
+    glue = GlueRuns()
+    operations: dict[str, Operation] = {**glue.operations}
+    with serve(operations) as url, glue.serving(url):
+        yield url

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 
 import dagster as dg
 from dagster._core.errors import DagsterPipesExecutionError
 
-from lake_pipeline.engines.task import Task
-
-SCRIPT = Path(__file__).parents[2] / "glue_scripts" / "convert.py"
+from lake_pipeline.engines.task import SCRIPT, Task
 
 
 def run_local(context: dg.AssetExecutionContext, task: Task) -> None:

@@ -6,6 +6,7 @@ import os
 import shutil
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 from lake_pipeline.dataset import Dataset
@@ -18,6 +19,8 @@ from lake_pipeline.schemas import Schema
 from lake_pipeline.scratch import scratch_folder
 from lake_pipeline.store import Store
 
+# What runs a task, on every engine.
+SCRIPT = Path(__file__).parents[2] / "glue_scripts" / "convert.py"
 STAGING = "_staging/"
 DATA = "data/"
 
