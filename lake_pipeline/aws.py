@@ -6,6 +6,9 @@ from typing import Any
 
 import boto3
 from botocore.config import Config
+from botocore.exceptions import BotoCoreError
+
+from lake_pipeline.errors import SettingsError
 
 # A long poll of SQS takes 20 s, so an answer may take longer than that and no longer than a minute.
 _CONFIG = Config(
@@ -21,5 +24,11 @@ def client(service: str, **config: Any) -> Any:
 
     It tries again, with backoff, where AWS throttles or a connection fails: 8 times in all. Good for many threads.
     `config` are botocore's options in place of these.
+
+    Raises:
+        SettingsError: no region is set, or the profile that is named is not there.
     """
-    return boto3.session.Session().client(service, config=_CONFIG.merge(Config(**config)))
+    try:
+        return boto3.session.Session().client(service, config=_CONFIG.merge(Config(**config)))
+    except BotoCoreError as error:
+        raise SettingsError(f"AWS, {service}: {error}") from error

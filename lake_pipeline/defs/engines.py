@@ -16,5 +16,10 @@ from lake_pipeline.lake import Lake
 def engine_of(context: dg.AssetExecutionContext, lake: Lake) -> Callable[[Task], None]:
     """What runs a task and returns once its results document is in the store, or can be expected there no more."""
     if lake.settings.engine == "glue":
-        return glue_engine(context, lake).run
+        return partial(_run_glue, context, lake)
     return partial(run_local, context)
+
+
+def _run_glue(context: dg.AssetExecutionContext, lake: Lake, task: Task) -> None:
+    # Made inside of the attempt, so that what AWS lacks is the attempt's failure; and anew, for Pipes' parts remember.
+    glue_engine(context, lake).run(task)

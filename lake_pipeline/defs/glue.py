@@ -17,7 +17,11 @@ from lake_pipeline.lake import Lake
 
 
 def glue_engine(context: dg.AssetExecutionContext, lake: Lake) -> GlueEngine:
-    """The engine for one step. What is made here is used for one step only, for Pipes' parts remember."""
+    """The engine for one task.
+
+    Raises:
+        SettingsError: AWS cannot be asked, for lack of a region.
+    """
     settings = lake.settings
     assert settings.glue_job is not None, "open_lake refuses the engine without a job"
     job = GlueJob(

@@ -96,11 +96,12 @@ class GlueEngine:
 
     def _stop(self, task: Task, started_for: Task, run_id: str | None, error: BaseException) -> None:
         """End the run that an attempt waited for, unless it is another's to settle by now."""
-        nothing_began = run_id is None and isinstance(error, LakeError) and not isinstance(error, EngineUnreachable)
+        # A start that failed has looked for its run by itself; one that was interrupted has not.
+        not_begun = run_id is None and isinstance(error, LakeError)
         try:
-            if nothing_began or self._is_anothers(task, started_for):
+            if not_begun or self._is_anothers(task, started_for):
                 return
-            if run_id is None and (found := self._find(task)):
+            if run_id is None and (found := self._find(task, hurry=True)):
                 run_id = found.id
             if run_id is not None:
                 self.tell(f"stopping run {run_id} of Glue job {self.job.name}")
@@ -179,9 +180,9 @@ class GlueEngine:
             self.store.publish(theirs.staging + RECORDS, ours.staging + RECORDS)
         self.store.put_json(ours.results_key, replace(results, outputs=tuple(renamed)).to_json())
 
-    def _find(self, task: Task) -> GlueRun | None:
+    def _find(self, task: Task, *, hurry: bool = False) -> GlueRun | None:
         planned = self.ledger.manifest(task.dataset.name, task.manifest_id).planned_at
-        return self.job.find({ATTEMPT: token(task)}, planned - _CLOCKS)
+        return self.job.find({ATTEMPT: token(task)}, planned - _CLOCKS, hurry=hurry)
 
     def _record(self, task: Task, run_id: str | None, of_attempt: int) -> None:
         self.ledger.record_engine_run(

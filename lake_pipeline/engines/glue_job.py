@@ -9,7 +9,14 @@ from datetime import datetime
 from functools import partial
 from typing import Any
 
-from botocore.exceptions import BotoCoreError, ClientError, ConnectTimeoutError, EndpointConnectionError
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    CredentialRetrievalError,
+    HTTPClientError,
+    MetadataRetrievalError,
+)
+from botocore.exceptions import ConnectionError as NotConnected
 
 from lake_pipeline.aws import client
 from lake_pipeline.errors import EngineError, EngineUnreachable
@@ -21,6 +28,7 @@ _THROTTLED = frozenset({"ThrottlingException", "Throttling", "TooManyRequestsExc
 # Three more tries, the wait doubled twice: with 60 s, seven minutes in all.
 _WAITS = (1, 2, 4)
 _LONGEST_PAUSE = 60.0
+_HURRY = 60.0
 _PAGE = 200
 
 
@@ -30,7 +38,7 @@ class GlueRun:
 
     id: str
     state: str
-    started: datetime
+    started: datetime | None
     arguments: Mapping[str, str]
     error_message: str
     log_group: str
@@ -106,15 +114,20 @@ class GlueJob:
         found: GlueRun | None = self._patiently(ask)
         return found
 
-    def find(self, arguments: Mapping[str, str], since: datetime) -> GlueRun | None:
-        """The newest run that was started with these arguments, not before `since`."""
+    def find(self, arguments: Mapping[str, str], since: datetime, *, hurry: bool = False) -> GlueRun | None:
+        """The newest run that was started with these arguments, not before `since`.
+
+        Raises:
+            EngineUnreachable: Glue did not answer for too long; where there is hurry, for a minute.
+        """
         token: dict[str, str] = {}
         while True:
-            page = self._patiently(partial(self._glue.get_job_runs, JobName=self.name, MaxResults=_PAGE, **token))
+            ask = partial(self._glue.get_job_runs, JobName=self.name, MaxResults=_PAGE, **token)
+            page = self._patiently(ask, hurry=hurry)
             for run in map(_run, page["JobRuns"]):  # the newest come first
                 if arguments.items() <= run.arguments.items():
                     return run
-                if run.started < since:
+                if run.started is not None and run.started < since:
                     return None
             if not (more := page.get("NextToken")):
                 return None
@@ -136,8 +149,7 @@ class GlueJob:
             EngineUnreachable: Glue did not accept that.
         """
         ask = partial(self._glue.batch_stop_job_run, JobName=self.name, JobRunIds=[run_id])
-        # Whoever stops it was interrupted, and will not be kept waiting for long.
-        answer = self._patiently(ask, min(self._patience, _LONGEST_PAUSE))
+        answer = self._patiently(ask, hurry=True)  # who stops it was interrupted, and will not wait for long
         if errors := answer.get("Errors"):
             run = self.get(run_id)
             if run and not run.ended:
@@ -168,10 +180,10 @@ class GlueJob:
                 raise EngineUnreachable(f"run {run_id} of Glue job {self.name} is {run.state} after {at_most:g} s")
             time.sleep(self._poll)
 
-    def _patiently(self, ask: Callable[[], Any], patience: float | None = None) -> Any:
+    def _patiently(self, ask: Callable[[], Any], *, hurry: bool = False) -> Any:
         """What `ask` answers, asked again with growing pauses while Glue throttles, fails or cannot be reached."""
         since, pause = time.monotonic(), self._poll
-        patience = patience or self._patience
+        patience = min(self._patience, _HURRY) if hurry else self._patience
         while True:
             try:
                 return ask()
@@ -189,21 +201,21 @@ def _refused(error: Exception) -> bool:
     """Whether the request was certainly not carried out."""
     if isinstance(error, ClientError):
         return int(error.response["ResponseMetadata"].get("HTTPStatusCode", 500)) < 500
-    return isinstance(error, EndpointConnectionError | ConnectTimeoutError)
+    return not isinstance(error, HTTPClientError)  # which is a connection that broke after it had been made
 
 
 def _may_be_repeated(error: Exception) -> bool:
     """Whether a request that was not carried out may be by and by."""
     if isinstance(error, ClientError):
         return error.response["Error"]["Code"] in _NO_PLACE | _THROTTLED
-    return True
+    return isinstance(error, HTTPClientError | NotConnected | CredentialRetrievalError | MetadataRetrievalError)
 
 
 def _run(document: Mapping[str, Any]) -> GlueRun:
     return GlueRun(
         id=document["Id"],
         state=document["JobRunState"],
-        started=document["StartedOn"],
+        started=document.get("StartedOn"),
         arguments=document.get("Arguments", {}),
         error_message=document.get("ErrorMessage", ""),
         log_group=document.get("LogGroupName") or "/aws-glue/jobs",

@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-_LINES = 15
+_LINES = 25
 _LINE = 300
 
 
