@@ -26,6 +26,7 @@ $(VENV)/.installed-dev: $(VENV)/.installed
 	$(BIN)/pip install --quiet -c constraints.txt -e '.[aws-local,dev]'
 	@touch $@
 
+# With Spark, and a Java for it: tests read the lake with it.
 $(VENV)/.installed-spark: $(VENV)/.installed-dev
 	$(BIN)/pip install --quiet -c constraints.txt -e '.[aws-local,dev,spark]'
 	@touch $@
@@ -42,8 +43,8 @@ dev: setup ## Open the Dagster UI on this lake
 	$(BIN)/lake dev
 
 .PHONY: test
-test: lint ## Lint and test
-	$(BIN)/pytest -n 2
+test: lint $(VENV)/.installed-spark ## Lint and test
+	$(BIN)/pytest -n 2 --dist loadgroup
 
 .PHONY: test-slow
 test-slow: $(VENV)/.installed-spark ## Run the tests that take minutes

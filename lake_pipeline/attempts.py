@@ -13,7 +13,7 @@ from lake_pipeline.archiving import archive
 from lake_pipeline.catalog.duckdb import refresh
 from lake_pipeline.dataset import Dataset
 from lake_pipeline.engines.task import Task, read_results
-from lake_pipeline.errors import EngineUnreachable, LakeError, LeaseLost, LedgerError, SchemaRaced
+from lake_pipeline.errors import DeclarationError, EngineUnreachable, LakeError, LeaseLost, LedgerError, SchemaRaced
 from lake_pipeline.kernel.results import Results
 from lake_pipeline.lake import Lake
 from lake_pipeline.ledger.ledger import Ledger
@@ -49,7 +49,8 @@ def run_attempt(lake: Lake, dataset: Dataset, manifest_id: str, engine: Callable
     attempt = ledger.begin_attempt(dataset.name, manifest_id, worker_name(), LEASE)
     try:
         with _heartbeat(ledger, dataset.name, manifest_id, attempt):
-            manifest = current_manifest(ledger, store, dataset.name, manifest_id)
+            _check_format(lake, dataset)
+            manifest = current_manifest(ledger, store, dataset, manifest_id)
             results, leftovers = _convert_and_publish(lake, dataset, manifest_id, attempt, engine)
     except LeaseLost:
         raise
@@ -78,6 +79,20 @@ def _reason(error: BaseException) -> str:
 def _engine_may_go_on(error: BaseException) -> bool:
     """Whether the engine's run may not have ended: it was asked to stop, which takes a while, or cannot be asked."""
     return isinstance(error, EngineUnreachable) or not isinstance(error, LakeError)
+
+
+def _check_format(lake: Lake, dataset: Dataset) -> None:
+    """A table has files of one format, which is that of any of them.
+
+    Raises:
+        DeclarationError: `output.format` has changed since there are files.
+    """
+    path = lake.ledger.example_output(dataset.name)
+    if path is not None and not path.endswith(f".{dataset.output.format}"):
+        raise DeclarationError(
+            f"{dataset.name}: output.format is {dataset.output.format}, and the table has files of another, such as"
+            f" {path}: declare another dataset, or put the format back"
+        )
 
 
 def _convert_and_publish(

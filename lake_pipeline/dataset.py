@@ -11,8 +11,10 @@ from pydantic import Field, PositiveInt, field_validator, model_validator
 
 from lake_pipeline.checks import Checks
 from lake_pipeline.cron import check_cron
+from lake_pipeline.expectation import Expectation
 from lake_pipeline.landing import GroupTemplate
 from lake_pipeline.notation import Duration, Name, Prefix, Size
+from lake_pipeline.schema_rules import SchemaRules
 from lake_pipeline.strict import Strict as _Strict
 from lake_pipeline.transforms import Transform
 
@@ -24,9 +26,10 @@ class Source(_Strict):
     """Where raw files land and how they are read."""
 
     prefix: Prefix = Field(description="where raw files land, below the store's root")
-    format: Literal["json", "ndjson"] = Field(
+    format: Literal["json", "ndjson", "parquet"] = Field(
         "json",
-        description="json: an array, a document or lines; ndjson: one record a line; .gz and .zst by suffix",
+        description="json: an array, a document or lines; ndjson: one record a line; both .gz and .zst by suffix;"
+        " parquet: as it is",
     )
     records: str | None = Field(
         None, description="dotted path to the array of records inside a document, such as features"
@@ -34,6 +37,16 @@ class Source(_Strict):
     group: str = Field(
         "", description='the part of a key below the prefix that says when it landed, such as "{year}/{week}/"'
     )
+
+    expect: Expectation = Field(default_factory=Expectation, description="of Parquet files; see `source.expect` below")
+
+    @model_validator(mode="after")
+    def _fields_suit_the_format(self) -> Source:
+        if self.format == "parquet" and self.records is not None:
+            raise ValueError("records is of JSON documents, and format is parquet")
+        if self.format != "parquet" and self.expect != Expectation():
+            raise ValueError(f"expect is of Parquet files, and format is {self.format}")
+        return self
 
     @field_validator("group")
     @classmethod
@@ -47,6 +60,9 @@ class Source(_Strict):
         return GroupTemplate.parse(self.group)
 
 
+_DOCUMENT = re.compile(r"(?:[\w.=/-]|\{(?:dataset|group|sequence)\})+\.json", re.ASCII)
+
+
 class Batch(_Strict):
     """How large a manifest may grow and how long it waits for more files."""
 
@@ -58,6 +74,23 @@ class Batch(_Strict):
         timedelta(minutes=15), description="how long an incomplete manifest waits for more files"
     )
     max_retries: PositiveInt = Field(3, description="how often a failed file or manifest is tried again")
+    manifests: str = Field(
+        "{dataset}/{group}.{sequence}.json",
+        description="name of a manifest's document below manifests/; {group} and {sequence} are the parts of its id",
+    )
+
+    @field_validator("manifests")
+    @classmethod
+    def _each_manifest_has_a_document_of_its_own(cls, value: str) -> str:
+        once = value.count("{group}") == value.count("{sequence}") == 1
+        apart = re.search(r"(?:^|[^\d}]){sequence}[^\d{]", value)
+        segments = all(part and not part.startswith(".") for part in value.split("/"))
+        if not (_DOCUMENT.fullmatch(value) and once and apart and segments):
+            raise ValueError(
+                "it must be a name such as {group}/batch-{sequence}.json, with {group} and {sequence} once each, no"
+                " digit beside {sequence}, and of other placeholders {dataset} only"
+            )
+        return value
 
 
 class Schedule(_Strict):
@@ -80,74 +113,43 @@ class Schedule(_Strict):
         return value
 
 
-class Flatten(_Strict):
-    """How nested records become columns."""
-
-    depth: PositiveInt = Field(
-        3, description="levels of nested objects that become columns; deeper ones stay JSON text"
-    )
-    arrays: Literal["keep", "json"] = Field("keep", description="keep: a list column; json: a column of JSON text")
-    rename: dict[str, str] = Field(default_factory=dict, description="dotted source path to column name")
-    keep_json: list[str] = Field(
-        default_factory=list, description="dotted source paths kept as one column of JSON text"
-    )
-
-    @field_validator("rename")
-    @classmethod
-    def _new_names_are_apart(cls, value: dict[str, str]) -> dict[str, str]:
-        names = [name.lower() for name in value.values()]
-        if "" in names or len(set(names)) != len(names):
-            raise ValueError("each new name must be a name of its own, and letter case does not tell columns apart")
-        return value
-
-
-class SchemaRules(_Strict):
-    """How types are set and what happens when data changes."""
-
-    mode: Literal["evolve", "rescue", "strict", "strings"] = Field(
-        "evolve",
-        description="evolve: new keys become columns; rescue: they go to _rescued; strict: a change fails the"
-        " manifest; strings: evolve, with every column a string that holds values as they were written",
-    )
-    hints: dict[str, Literal["string", "bigint", "double", "boolean", "timestamp", "json"]] = Field(
-        default_factory=dict, description="dotted source path to type"
-    )
-    flatten: Flatten = Field(default_factory=Flatten)
-    max_columns: PositiveInt = Field(
-        2000, description="columns at most; more means that data is used as keys: name it under keep_json"
-    )
-
-    @property
-    def evolves(self) -> bool:
-        """Whether new keys become columns of a known schema."""
-        return self.mode in ("evolve", "strings")
-
-    @model_validator(mode="after")
-    def _strings_need_no_hints(self) -> SchemaRules:
-        if self.mode == "strings" and self.hints:
-            raise ValueError("schema.mode is strings, so every column is one and hints have no place")
-        return self
-
-
 _EXPRESSION = re.compile(r"(?:(year|month|day|hour)\()?([^()]+?)(\))?")
 
 
 class Output(_Strict):
     """How curated files are laid out."""
 
-    format: Literal["parquet"] = Field("parquet", description="of the curated files")
+    format: Literal["parquet", "json"] = Field(
+        "parquet", description="of the curated files; json: JSON lines, which need files: one_to_one"
+    )
+    files: Literal["merged", "one_to_one"] = Field(
+        "merged",
+        description="merged: rows of many raw files together; one_to_one: each raw Parquet file becomes one file of its"
+        " own relative name, with the suffix .json in place of .parquet",
+    )
     prefix: Prefix = Field(
         description="where curated files are published, below the store's root; may hold placeholders of source.group"
     )
     partition_by: list[str] = Field(
         default_factory=list, description="columns, or year(c), month(c), day(c), hour(c) of one"
     )
-    compression: Literal["zstd", "snappy", "gzip", "uncompressed"] = Field("zstd", description="of the files' pages")
+    compression: Literal["zstd", "snappy", "gzip", "uncompressed"] = Field("zstd", description="of Parquet pages")
 
     @property
     def stem(self) -> str:
         """The prefix up to its first placeholder: all curated files are below it."""
         return self.prefix.partition("{")[0]
+
+    @model_validator(mode="after")
+    def _files_suit_the_format(self) -> Output:
+        if (self.format == "json") != (self.files == "one_to_one"):
+            raise ValueError(
+                f"format is {self.format} and files is {self.files}: JSON lines are written one file to one file, and"
+                " nothing else is"
+            )
+        if self.files == "one_to_one" and self.partition_by:
+            raise ValueError("partition_by divides a file's rows, and files is one_to_one")
+        return self
 
     @field_validator("partition_by")
     @classmethod
@@ -225,6 +227,31 @@ class Dataset(_Strict):
                 "retention.file_records needs archive.action move, or a file that stays where it landed would be"
                 " taken for a new one"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _source_has_types_of_its_own(self) -> Dataset:
+        if self.source.format == "parquet":
+            if self.schema_.mode == "strings":
+                raise ValueError("schema.mode: strings keeps how JSON is written, and source.format is parquet")
+            if self.transform.utc:
+                raise ValueError("transform.utc: it reads notations of JSON, and source.format is parquet")
+            if self.schema_.flatten.explode is not None:
+                raise ValueError("schema.flatten.explode: it cuts JSON records, and source.format is parquet")
+        return self
+
+    @model_validator(mode="after")
+    def _one_to_one_can_be_kept(self) -> Dataset:
+        if self.output.files == "one_to_one":
+            if self.source.format != "parquet":
+                raise ValueError("output.files: one_to_one needs source.format parquet")
+            if self.transform.deduplicate:
+                raise ValueError("transform.deduplicate: it looks across files, and output.files is one_to_one")
+            if self.retention.file_records is not None:
+                raise ValueError(
+                    "retention.file_records: a forgotten file that lands again would replace another manifest's output,"
+                    " and output.files is one_to_one"
+                )
         return self
 
     @model_validator(mode="after")

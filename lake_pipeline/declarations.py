@@ -70,6 +70,7 @@ def load_datasets(directory: Path) -> dict[str, Dataset]:
             problems.append(error.detail)
     problems += _duplicate_names(declarations)
     problems += _overlaps(declarations)
+    problems += _shared_manifests(declarations)
     _refuse(problems)
     return {item.dataset.name: item.dataset for item in sorted(declarations, key=lambda item: item.dataset.name)}
 
@@ -195,6 +196,16 @@ def _duplicate_names(declarations: list[_Declaration]) -> Iterator[str]:
             other = first.setdefault(table, item.path)
             if table in (declared.dataset.name for declared in declarations) or other is not item.path:
                 yield item.problem(("extracts", index, "name"), f"the table {table} is declared by {other} too")
+
+
+def _shared_manifests(declarations: list[_Declaration]) -> Iterator[str]:
+    """A problem for each dataset whose manifests would have the names of another's."""
+    owners: dict[str, str] = {}
+    for item in declarations:
+        place = item.dataset.batch.manifests.replace("{dataset}", item.dataset.name)
+        owner = owners.setdefault(place, item.dataset.name)
+        if owner != item.dataset.name:
+            yield item.problem(("batch", "manifests"), f"{place} names the manifests of {owner} too")
 
 
 def _overlaps(declarations: list[_Declaration]) -> Iterator[str]:

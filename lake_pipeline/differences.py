@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from lake_pipeline.kernel.observed import Node
-from lake_pipeline.schemas import Column, ListOf, Path, Schema, StructOf, Type, type_name
+from lake_pipeline.schemas import Column, ListOf, Path, Schema, StructOf, Type, decimal_of, type_name
 
 
 @dataclass(frozen=True)
@@ -87,5 +87,7 @@ def admits(type_: Type, kind: str) -> bool:
             return kind in ("int", "float")
         case "bigint":
             return kind in ("int", "long")
+        case _ if decimal_of(type_):
+            return kind == "int" or decimal_of(kind) is not None
         case _:
             return kind == type_

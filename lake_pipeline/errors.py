@@ -62,6 +62,10 @@ class SchemaRaced(LedgerError):
     """Another manifest changed the schema first, so this one must convert again."""
 
 
+class ManifestInvalid(LakeError):
+    """A manifest's document is not what its name says."""
+
+
 class ReferenceInvalid(LakeError):
     """A reference for enrichment cannot be used."""
 
@@ -83,7 +87,7 @@ class ReplayIncomplete(LakeError):
 
 
 class ConservationError(LakeError):
-    """Rows read are not rows written plus rows quarantined plus rows dropped, so nothing was published."""
+    """Rows read and exploded are not rows written, quarantined and dropped, so nothing was published."""
 
 
 class EngineError(LakeError):
@@ -92,6 +96,14 @@ class EngineError(LakeError):
 
 class EngineUnreachable(EngineError):
     """The engine cannot be asked what became of its run, which may go on."""
+
+
+class InventoryInvalid(LakeError):
+    """The inventory report cannot be used."""
+
+
+class QueueError(LakeError):
+    """The queue refused or failed."""
 
 
 class CircuitOpen(LakeError):

@@ -6,12 +6,15 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
-from lake_pipeline.dataset import SchemaRules
 from lake_pipeline.differences import differences
 from lake_pipeline.errors import SchemaConflict
 from lake_pipeline.kernel.observed import Node
-from lake_pipeline.schemas import RESERVED, Column, ListOf, Path, Schema, StructOf, Type, type_name
+from lake_pipeline.schema_rules import SchemaRules
+from lake_pipeline.schemas import RESERVED, Column, ListOf, Path, Schema, StructOf, Type, decimal_of, type_name
 from lake_pipeline.transforms import Transform
+
+# What 128 bits hold, and the most that Parquet's readers take.
+MAX_PRECISION = 38
 
 
 def _plain_name(path: Path, rename: Mapping[str, str]) -> str:
@@ -53,7 +56,19 @@ def infer(node: Node, *, inside_list: bool = False, levels: int = 3) -> Type | N
         return "string"
     if kinds <= {"int", "long", "huge", "float"}:
         return "double" if "float" in kinds else "bigint"
-    return next(iter(kinds)) if kinds in ({"boolean"}, {"timestamp"}) else "json"
+    if len(kinds) == 1 and kinds <= {"boolean", "timestamp", "date", "time", "binary"}:
+        return next(iter(kinds))
+    return _decimal(kinds) or "json"
+
+
+def _decimal(kinds: set[str]) -> str | None:
+    """The decimal type that holds what all of these kinds hold, if 38 digits are enough."""
+    parts = [(19, 0) if kind == "int" else decimal_of(kind) for kind in kinds]
+    if any(part is None for part in parts):
+        return None
+    scale = max(part[1] for part in parts if part)
+    precision = max(part[0] - part[1] for part in parts if part) + scale
+    return f"decimal({precision}, {scale})" if precision <= MAX_PRECISION else None
 
 
 def _awkward(keys: Iterable[str]) -> bool:
@@ -123,7 +138,7 @@ def evolve(
 
     Raises:
         SchemaConflict: more than `max_columns` columns, or a difference in mode `strict`, or a column that the
-            transform adds is there already.
+            transform adds is there already, or the array to explode was kept as a list until now.
     """
     transform = transform or Transform()
     utc = frozenset(name.lower() for name in transform.utc)
@@ -133,6 +148,8 @@ def evolve(
         lax = (replace(column, type="json") if column.name.lower() in utc else column for column in schema.columns)
         for difference in differences(Schema(schema.version, tuple(lax)), seen):
             raise SchemaConflict(str(difference))
+    if path := rules.flatten.explode_path:
+        _check_explode(path, known.get(path), seen)
     evolution = _Evolution(rules, reserved | set(transform.added), list(schema.columns), utc)
     if not schema.version or rules.evolves:
         # Where names collide, the key that was seen first has the plain one; columns come in the source's order.
@@ -150,6 +167,18 @@ def evolve(
     if not evolution.changes:
         return schema, ()
     return Schema(schema.version + 1, tuple(evolution.columns)), tuple(evolution.changes)
+
+
+def _check_explode(path: Path, column: Column | None, seen: Node) -> None:
+    """A column of whole arrays, made before the array was exploded, would rescue every element."""
+    node: Node | None = seen
+    for key in path:
+        node = node.children.get(key) if node else None
+    if column and isinstance(column.type, ListOf) and node and node.kinds and "array" not in node.kinds:
+        raise SchemaConflict(
+            f"schema.flatten.explode: {column.name} is {type_name(column.type)} already, and a type never changes;"
+            " exploded rows belong into a dataset of another name"
+        )
 
 
 def _new_leaves(

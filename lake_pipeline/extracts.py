@@ -16,9 +16,10 @@ from pathlib import Path
 import duckdb
 from filelock import FileLock
 
-from lake_pipeline.catalog.duckdb import read_s3, show_extract, view_sql
+from lake_pipeline.catalog.duckdb import read_s3, show_extract, table_files, view_sql
 from lake_pipeline.dataset import Dataset, Extract
 from lake_pipeline.errors import ExtractFailed, ObjectMissing
+from lake_pipeline.kernel.json_reading import patterns
 from lake_pipeline.kernel.quoting import literal
 from lake_pipeline.lake import Lake
 from lake_pipeline.ledger.models import OutputFile
@@ -109,7 +110,7 @@ def write_extract(lake: Lake, dataset: Dataset, extract: Extract) -> ExtractMani
 
 def _select(lake: Lake, dataset: Dataset, extract: Extract, scratch: Path) -> list[tuple[Path, int]]:
     """The local Parquet files that the SQL makes, and their rows."""
-    files = [lake.store.uri(output.path) for output in lake.ledger.committed_outputs(dataset.name)]
+    files = table_files(lake, dataset)
     allowed, spill = scratch / "allowed", scratch / "spill"
     target = allowed / "data"
     target.mkdir(parents=True)
@@ -124,7 +125,7 @@ def _select(lake: Lake, dataset: Dataset, extract: Extract, scratch: Path) -> li
             read_s3(connection)
             connection.execute(view_sql(dataset, lake.schema(dataset.name), files))
             # What a declaration says is data: its SQL may read the table's committed files, and write its own folder.
-            connection.execute(f"SET allowed_paths = [{', '.join(map(literal, files))}]")
+            connection.execute(f"SET allowed_paths = [{', '.join(map(literal, [*files, *patterns(files)]))}]")
             connection.execute(f"SET allowed_directories = [{literal(str(allowed))}]")
             connection.execute("SET enable_external_access = false")
             connection.execute("SET lock_configuration = true")

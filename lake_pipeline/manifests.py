@@ -7,6 +7,8 @@ import re
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from lake_pipeline.dataset import Dataset
+from lake_pipeline.errors import ManifestInvalid
 from lake_pipeline.store import Store
 
 _SLUG_LENGTH = 128  # an id is part of file names, which end at 255 bytes
@@ -56,29 +58,37 @@ class Manifest:
         return Manifest(document["dataset"], document["manifest_id"], document["landing_group"], files)
 
 
-def manifest_key(dataset: str, manifest_id: str) -> str:
+def manifest_key(dataset: Dataset, manifest_id: str) -> str:
     """The document's key in the store."""
-    return f"manifests/{dataset}/{manifest_id}.json"
+    group, _, sequence = manifest_id.rpartition(".")
+    return "manifests/" + dataset.batch.manifests.format(dataset=dataset.name, group=group, sequence=sequence)
 
 
-def write_manifest(store: Store, manifest: Manifest) -> str:
+def write_manifest(store: Store, dataset: Dataset, manifest: Manifest) -> str:
     """Put the document into the store, in place of an older one, and return its key.
 
     Raises:
         StoreError: the store refused.
     """
-    key = manifest_key(manifest.dataset, manifest.manifest_id)
+    key = manifest_key(dataset, manifest.manifest_id)
     store.put(key, manifest.to_json().encode())
     return key
 
 
-def read_manifest(store: Store, dataset: str, manifest_id: str) -> Manifest:
+def read_manifest(store: Store, dataset: Dataset, manifest_id: str) -> Manifest:
     """The document as last written.
 
     Raises:
         ObjectMissing: there is none.
+        ManifestInvalid: it is another manifest's.
     """
-    return Manifest.from_json(store.get(manifest_key(dataset, manifest_id)).decode())
+    key = manifest_key(dataset, manifest_id)
+    manifest = Manifest.from_json(store.get(key).decode())
+    if (manifest.dataset, manifest.manifest_id) != (dataset.name, manifest_id):
+        raise ManifestInvalid(
+            f"{key} is of {manifest.dataset} {manifest.manifest_id}, not {dataset.name} {manifest_id}"
+        )
+    return manifest
 
 
 def manifest_slug(landing_group: str) -> str:

@@ -27,12 +27,19 @@ _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 def parse_bytes(value: object) -> object:
     """`4GiB`, `500 MB` or a plain number of bytes, as an int; anything else is left for pydantic to refuse."""
-    if isinstance(value, str):
-        match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*", value)
-        if not match or match[2].lower() not in _BYTES:
-            raise ValueError(f"{value!r} is not a size; write a number and B, KiB, MiB, GiB, TiB, KB, MB, GB or TB")
-        return int(Fraction(match[1]) * _BYTES[match[2].lower()])  # a float would round large sizes
-    return value
+    return bytes_of(value) if isinstance(value, str) else value
+
+
+def bytes_of(text: str) -> int:
+    """The bytes that a size such as `4GiB` stands for.
+
+    Raises:
+        ValueError: it is none.
+    """
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*", text)
+    if not match or match[2].lower() not in _BYTES:
+        raise ValueError(f"{text!r} is not a size; write a number and B, KiB, MiB, GiB, TiB, KB, MB, GB or TB")
+    return int(Fraction(match[1]) * _BYTES[match[2].lower()])  # a float would round large sizes
 
 
 def parse_duration(value: object) -> object:

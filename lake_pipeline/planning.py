@@ -70,19 +70,20 @@ def _claim_full(
         manifest = ledger.claim_manifest(dataset.name, group.landing_group, batch.max_files, batch.max_bytes, keys=keys)
         if manifest is None:
             break
-        write_manifest(store, manifest)
+        write_manifest(store, dataset, manifest)
         claimed.append(manifest)
         files, bytes_ = files - len(manifest.files), bytes_ - manifest.bytes
     return claimed
 
 
-def current_manifest(ledger: Ledger, store: Store, dataset: str, manifest_id: str) -> Manifest:
+def current_manifest(ledger: Ledger, store: Store, dataset: Dataset, manifest_id: str) -> Manifest:
     """The manifest as it is now, its document written anew: files are replaced, set aside and moved between attempts.
 
     Raises:
         LedgerError: there is none of that id.
     """
-    row = ledger.manifest(dataset, manifest_id)
-    manifest = Manifest(dataset, manifest_id, row.landing_group, tuple(ledger.manifest_files(dataset, manifest_id)))
-    write_manifest(store, manifest)
+    row = ledger.manifest(dataset.name, manifest_id)
+    files = tuple(ledger.manifest_files(dataset.name, manifest_id))
+    manifest = Manifest(dataset.name, manifest_id, row.landing_group, files)
+    write_manifest(store, dataset, manifest)
     return manifest

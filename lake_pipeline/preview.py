@@ -17,9 +17,9 @@ from lake_pipeline.differences import Difference, differences
 from lake_pipeline.discovery.listing import is_raw_file, listed
 from lake_pipeline.errors import SchemaConflict, StoreError
 from lake_pipeline.evolution import Change, evolve
-from lake_pipeline.kernel.convert import lens_of
+from lake_pipeline.kernel.convert import survey_of
 from lake_pipeline.kernel.layout import reserved_names
-from lake_pipeline.kernel.survey import RawFile, Survey
+from lake_pipeline.kernel.survey import RawFile
 from lake_pipeline.lake import Lake
 from lake_pipeline.ledger.models import WaitingFile
 from lake_pipeline.planning import fills
@@ -81,7 +81,8 @@ def _unregistered(lake: Lake, dataset: Dataset) -> Iterator[WaitingFile]:
     objects = chain.from_iterable(lake.store.list(dataset.source.prefix))
     number = 0
     for page in batched((listed(dataset, item) for item in objects if is_raw_file(item)), 1000):
-        for item in lake.ledger.unknown_versions(dataset.name, page):
+        unknown = lake.ledger.unknown_versions(dataset.name, [(item.key, item.etag) for item in page])
+        for item in (item for item in page if (item.key, item.etag) in unknown):
             number -= 1  # the ledger's ids are positive
             yield WaitingFile(number, item.key, item.etag, item.size, item.key, item.landing_group)
 
@@ -107,7 +108,7 @@ def _look(
     found.files += len(batch)
     found.bytes += sum(file.size for file in batch)
     settled = schema.version > 0 and not rules.evolves
-    survey = Survey(lens_of(dataset, schema), dataset.source, rules.max_columns, settled)
+    survey = survey_of(dataset, schema, fixed=settled)
     try:
         survey.look(raw, pool, threads)
         # What a settled schema would refuse or rescue is told as the columns that it could have become.

@@ -5,13 +5,13 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 from lake_pipeline.archiving import archive
-from lake_pipeline.catalog.duckdb import refresh_if_stale
+from lake_pipeline.catalog.duckdb import refresh, refresh_if_stale
 from lake_pipeline.dataset import Dataset
 from lake_pipeline.engines.task import STAGING
 from lake_pipeline.lake import Lake
 from lake_pipeline.ledger.models import DueManifest
 from lake_pipeline.planning import BACKOFF, plan
-from lake_pipeline.publishing import clean
+from lake_pipeline.publishing import clean, release
 
 
 def finish_interrupted(lake: Lake, dataset: Dataset) -> int:
@@ -20,8 +20,13 @@ def finish_interrupted(lake: Lake, dataset: Dataset) -> int:
     May be repeated, and run beside others; the number of raw files archived.
     """
     lake.ledger.reap(dataset.name)
+    one_to_one = dataset.output.files == "one_to_one"
+    if one_to_one and (found := lake.ledger.manifests_to_release(dataset.name)):
+        for manifest_id in found:
+            release(dataset.name, manifest_id, lake.store, lake.ledger)
+        refresh(lake, dataset)
     # Readers first: until they are told, they may be sent to the files that are about to go.
-    leftovers = lake.ledger.leftover_outputs(dataset.name)
+    leftovers = [] if one_to_one else lake.ledger.leftover_outputs(dataset.name)
     refresh_if_stale(lake, dataset)
     clean(dataset.name, leftovers, lake.store, lake.ledger)
     _clear_staging(lake, dataset.name)
@@ -45,8 +50,9 @@ def _clear_staging(lake: Lake, dataset: str) -> None:
     }
     for manifest_id, attempt in sorted(attempts):
         row = lake.ledger.manifest(dataset, manifest_id)
-        is_over = int(attempt) < row.attempt or row.state != "RUNNING"
-        if is_over and int(attempt) != row.engine_attempt:
+        over = int(attempt) < row.attempt or row.state != "RUNNING"
+        # Asked after the state: a commit that is seen there is seen here.
+        if over and int(attempt) != row.engine_attempt and lake.ledger.is_released(dataset, manifest_id):
             lake.store.delete_prefix(f"{folder}{manifest_id}/{attempt}/")
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 from lake_pipeline.engines.task import DATA, Task
 from lake_pipeline.errors import CheckFailed, ConservationError, ReplayIncomplete
@@ -11,7 +11,10 @@ from lake_pipeline.kernel.convert import RECORDS
 from lake_pipeline.kernel.results import FileResult, Results
 from lake_pipeline.ledger.ledger import Ledger
 from lake_pipeline.ledger.models import FileOutcome, OutputFile, SchemaChange
-from lake_pipeline.store import Copy, Store
+from lake_pipeline.store import Copy, Store, batched
+
+# The lock on the manifest is looked at before so many copies.
+_RELEASED_AT_ONCE = 64
 
 
 def quarantined_records_key(dataset: str, manifest_id: str) -> str:
@@ -25,11 +28,8 @@ def check_conservation(results: Results) -> None:
         ConservationError: they do not; nothing may be published.
     """
     for file in results.files:
-        if file.rows_read != file.rows_written + file.rows_quarantined + file.rows_dropped:
-            raise ConservationError(
-                f"{file.key}: {file.rows_read:,} read, {file.rows_written:,} written,"
-                f" {file.rows_quarantined:,} quarantined, {file.rows_dropped:,} dropped"
-            )
+        if not file.is_conserved:
+            raise ConservationError(file.account)
     if (expected := sum(file.rows_written for file in results.files)) != results.rows_written:
         raise ConservationError(f"the files' rows are {expected:,}, and the staged files hold {results.rows_written:,}")
 
@@ -60,7 +60,8 @@ def check_replay(results: Results) -> None:
 def publish(task: Task, results: Results, store: Store, ledger: Ledger) -> list[str]:
     """Make a converted manifest the table's: record the outputs, copy them to their names, commit.
 
-    Returns what earlier attempts left under final names; delete it once readers have been told.
+    Where one file becomes one file, a name says nothing of the attempt: it gets its content from `release`, after the
+    commit. Returns what earlier attempts left under final names; delete it once readers have been told.
 
     Raises:
         ConservationError: rows are missing or doubled.
@@ -75,10 +76,13 @@ def publish(task: Task, results: Results, store: Store, ledger: Ledger) -> list[
     if ledger.manifest(dataset.name, manifest_id).committed_at is not None:
         check_replay(results)
     prefix = dataset.output_prefix(ledger.manifest(dataset.name, manifest_id).landing_group)
-    outputs = [OutputFile(prefix + file.path, file.rows, file.bytes) for file in results.outputs]
-    ledger.intend_outputs(dataset.name, manifest_id, task.attempt, outputs)
+    outputs = [OutputFile(prefix + file.path, file.rows, file.bytes, file.file_id) for file in results.outputs]
     staged = [task.staging + DATA + file.path for file in results.outputs]
-    store.publish_all([Copy(name, output.path, output.bytes) for name, output in zip(staged, outputs, strict=True)])
+    if one_to_one := dataset.output.files == "one_to_one":
+        outputs = [replace(output, staged_path=path) for output, path in zip(outputs, staged, strict=True)]
+    else:
+        ledger.intend_outputs(dataset.name, manifest_id, task.attempt, outputs)
+        store.publish_all([Copy(name, output.path, output.bytes) for name, output in zip(staged, outputs, strict=True)])
     records = quarantined_records_key(dataset.name, manifest_id)
     if results.quarantined_records:
         store.publish(task.staging + RECORDS, records)
@@ -100,8 +104,24 @@ def publish(task: Task, results: Results, store: Store, ledger: Ledger) -> list[
     )
     if not results.quarantined_records:
         store.delete([records])
+    if one_to_one:
+        release(dataset.name, manifest_id, store, ledger)
+        leftovers = []
     store.delete_prefix(task.staging)
     return leftovers
+
+
+def release(dataset: str, manifest_id: str, store: Store, ledger: Ledger) -> None:
+    """Give a manifest's committed files their names, where one file becomes one file.
+
+    What is copied is what the ledger lists while the manifest is locked, so an attempt that was overtaken can copy
+    nothing of its own, and what lies under a name is always some commit's content.
+    """
+    with ledger.releasing(dataset, manifest_id) as found:
+        for copies in batched(found.copies, _RELEASED_AT_ONCE):
+            found.check()
+            store.publish_all([Copy(*pair) for pair in copies])
+        store.delete(found.leftovers)
 
 
 def clean(dataset: str, leftovers: list[str], store: Store, ledger: Ledger) -> None:

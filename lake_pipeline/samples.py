@@ -7,22 +7,16 @@ import json
 import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta, timezone
-from email.utils import format_datetime
+from datetime import date, timedelta
 from itertools import count
 from pathlib import Path
 from typing import Any, Literal
 
 from lake_pipeline.errors import UnknownDataset
+from lake_pipeline.sample_records import Record, json_line, new_event, new_order, new_post, new_reading, new_weather
+from lake_pipeline.sample_trips import trips_file
 from lake_pipeline.store import Store
 
-Record = dict[str, Any]
-
-_MODES = ("bike", "bus", "car", "train", "walk")
-_NAMES = ("Ada", "Björn", "Chloé", "Dũng", "Ewa", "Farid", "Grace", "Hana", "İpek", "Jürgen", "小林")
-_TAGS = ("commuter", "student", "visitor", "beta", "night owl", "50% off")
-_STOPS = ("Airport", "Central", "Harbour", "Market Square", "Old Town", "University")
-_NOTES = ("late by 5 min", 'said "never again"', "C:\\maps\\old", "line one\nline two", "größer & schöner", "🚲")
 _PNG = b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR\x00\x00\x00\x01\x00\x00\x00\x01\x08\x06\x00\x00\x00\x1f\x15\xc4\x89"
 
 
@@ -84,7 +78,7 @@ def write_ndjson(directory: Path, *, total_bytes: int, files: int, seed: int = 0
     rng = random.Random(f"bulk {seed}")
     days = [date(2026, 2, 9) + timedelta(days=n) for n in range(14)]
     # The id is the first key, so what follows it can be rendered once.
-    pool = [_line(_event(rng, 0, rng.choice(days))).removeprefix(b'{"id":0') for _ in range(2**14)]
+    pool = [json_line(new_event(rng, 0, rng.choice(days))).removeprefix(b'{"id":0') for _ in range(2**14)]
     directory.mkdir(parents=True, exist_ok=True)
     ids = count(1)
     paths = [directory / f"part-{number:04}.ndjson" for number in range(files)]
@@ -105,7 +99,7 @@ def _events(rng: random.Random, scale: float) -> Iterator[_Sample]:
     months = [date(2025, month, day) for month in (11, 12) for day in (1, 15, 28)]
 
     def events(n: int, days: list[date]) -> list[Record]:
-        return [_event(rng, next(ids), rng.choice(days)) for _ in range(n)]
+        return [new_event(rng, next(ids), rng.choice(days)) for _ in range(n)]
 
     history = "raw-json-data/all_historical_files"
     yield _Sample(f"{history}/2025-a.json", _array(events(rows, months)), "a JSON array", rows)
@@ -125,11 +119,11 @@ def _events(rng: random.Random, scale: float) -> Iterator[_Sample]:
     lines = _lines(events(rows, week7)).splitlines(keepends=True)
     lines.insert(rows // 2, b"ERROR 503: upstream timed out\n")
     yield _Sample("raw-json-data/2026/week07/drop-2.json", b"".join(lines), "a line that is not JSON", rows, aside=1)
-    cut = b"[" + b"".join(_line(event).rstrip() + b"," for event in events(20, week7))
+    cut = b"[" + b"".join(json_line(event).rstrip() + b"," for event in events(20, week7))
     yield _Sample("raw-json-data/2026/week07/drop-3.json", cut, "an array cut off after a comma")
 
     week8 = [date(2026, 2, 16) + timedelta(days=n) for n in range(7)]
-    evolved = [event | {"weather": _weather(rng)} for event in events(rows, week8)]
+    evolved = [event | {"weather": new_weather(rng)} for event in events(rows, week8)]
     yield _Sample("raw-json-data/2026/week08/drop-1.json", _lines(evolved), "a new key, weather", rows)
     misfits = events(rows, week8)
     for event in misfits[2:5]:
@@ -145,9 +139,9 @@ def _events_small(rng: random.Random, scale: float) -> Iterator[_Sample]:
     folder = "raw-json-small/2026"
     for week, first, drops in ((7, date(2026, 2, 9), 12), (8, date(2026, 2, 16), 3)):
         for drop in range(1, drops + 1):
-            events = [_event(rng, next(ids), first + timedelta(days=rng.randrange(7))) for _ in range(rows)]
+            events = [new_event(rng, next(ids), first + timedelta(days=rng.randrange(7))) for _ in range(rows)]
             yield _Sample(f"{folder}/week{week:02}/drop-{drop:02}.json", _lines(events), "one record a line", rows)
-    cut = _lines([_event(rng, next(ids), first) for _ in range(2)]) + b"ERROR 503: upstream timed out\n"
+    cut = _lines([new_event(rng, next(ids), first) for _ in range(2)]) + b"ERROR 503: upstream timed out\n"
     yield _Sample(f"{folder}/week08/drop-04.json", cut, "a line that is not JSON", 2, aside=1)
     yield _Sample(f"{folder}/week08/drop-05.json", b"", "an empty file")
 
@@ -156,10 +150,10 @@ def _sensor_readings(rng: random.Random, scale: float) -> Iterator[_Sample]:
     rows = max(10, round(400 * scale))
     folder = "landing/sensor-readings"
     for day in (date(2026, 1, 31), date(2026, 2, 1)):
-        north, south = ([_reading(rng, sensor, day, n) for n in range(rows)] for sensor in ("north", "south"))
+        north, south = ([new_reading(rng, sensor, day, n) for n in range(rows)] for sensor in ("north", "south"))
         yield _Sample(f"{folder}/{day}/north.ndjson", _lines(north), "one record a line", rows)
         yield _Sample(f"{folder}/{day}/south.ndjson.gz", _gzip(_lines(south)), "one record a line, gzip", rows)
-    lines = _lines([_reading(rng, "harbour", day, n) for n in range(rows)]).splitlines(keepends=True)
+    lines = _lines([new_reading(rng, "harbour", day, n) for n in range(rows)]).splitlines(keepends=True)
     lines.insert(rows // 2, b'{"sensor_id":"harbour","measured_at":\n')
     yield _Sample(f"{folder}/{day}/harbour.ndjson", b"".join(lines), "a line that ends early", rows, aside=1)
 
@@ -170,7 +164,7 @@ def _ndjson_feed(rng: random.Random, scale: float) -> Iterator[_Sample]:
     folder = "landing/ndjson"
 
     def lines(n: int, **more: Any) -> list[bytes]:
-        return [_order(rng, next(ids), more) for _ in range(n)]
+        return [new_order(rng, next(ids), more) for _ in range(n)]
 
     for part in ("0001", "0002"):
         yield _Sample(f"{folder}/2026-02-01/part-{part}.ndjson", b"".join(lines(rows)), "one record a line", rows)
@@ -193,7 +187,7 @@ def _social_media(rng: random.Random, scale: float) -> Iterator[_Sample]:
     key = "social-media/social-media-feed-{}.json".format
 
     def posts(day: date) -> list[Record]:
-        return [_post(rng, next(ids), day) for _ in range(rows)]
+        return [new_post(rng, next(ids), day) for _ in range(rows)]
 
     first, second, third = (posts(date(2026, 2, day)) for day in (2, 3, 4))
     about = "posts that a later feed has again, with more likes"
@@ -218,6 +212,24 @@ def _social_media(rng: random.Random, scale: float) -> Iterator[_Sample]:
     yield _Sample(key(1770253200), _array(posts(date(2026, 2, 5)))[:-100], "an array that ends early")
 
 
+def _yellow_tripdata(rng: random.Random, scale: float) -> Iterator[_Sample]:
+    rows = max(40, round(3000 * scale))
+    key = "raw-data/{:%Y/%m}/03/yellow_tripdata_{:%Y-%m}.parquet"
+
+    def month(number: int, **more: Any) -> tuple[str, bytes]:
+        # A month's file lands two months later.
+        first, landed = date(2025, number, 1), date(2025, number + 2, 1)
+        return key.format(landed, first), trips_file(rng, first, rows, **more)
+
+    yield _Sample(*month(1), "a month of trips", rows)
+    yield _Sample(*month(2, airport_fee=False), "airport_fee without a value, passengers as whole numbers", rows)
+    yield _Sample(*month(3, congestion_zone=True), "a new column, cbd_congestion_fee", rows)
+    whole = month(4)
+    yield _Sample(whole[0], whole[1][: len(whole[1]) * 2 // 3], "an upload that was cut off")
+    yield _Sample(*month(5, pickup_name="pickup_datetime"), "a file whose pickup column has another name")
+    yield _Sample("raw-data/2025/08/03/yellow_tripdata_2025-06.parquet", b"VendorID,fare\n1,7.5\n", "a CSV")
+
+
 # One more bundled dataset is one more entry here.
 SAMPLES: dict[str, Callable[[random.Random, float], Iterator[_Sample]]] = {
     "events": _events,
@@ -225,108 +237,12 @@ SAMPLES: dict[str, Callable[[random.Random, float], Iterator[_Sample]]] = {
     "ndjson_feed": _ndjson_feed,
     "sensor_readings": _sensor_readings,
     "social_media": _social_media,
+    "yellow_tripdata": _yellow_tripdata,
 }
 
 
-def _event(rng: random.Random, id_: int, day: date) -> Record:
-    lat, lon = round(rng.uniform(48.1, 48.3), 6), round(rng.uniform(16.2, 16.5), 6)
-    seconds = rng.randrange(86400)
-    return {
-        "id": id_,
-        "DATE": day.isoformat(),
-        "ts": f"{day}T{seconds // 3600:02}:{seconds // 60 % 60:02}:{seconds % 60:02}Z",
-        "MODE": rng.choice(_MODES),
-        "user": {
-            "id": rng.randrange(1, 5000),
-            "name": rng.choice(_NAMES),
-            "geo": {"lat": lat, "lon": lon},
-            "tags": rng.sample(_TAGS, rng.randrange(4)),
-        },
-        "distance": rng.choice((rng.randrange(1, 40), round(rng.uniform(0.1, 40), 3))),
-        "legs": [
-            {"from": rng.choice(_STOPS), "to": rng.choice(_STOPS), "minutes": rng.randrange(1, 90)}
-            for _ in range(rng.randrange(4))
-        ],
-        "note": rng.choice((None, None, *_NOTES)),
-        "active": rng.random() < 0.8,
-        "payload": _payload(rng),
-    }
-
-
-def _payload(rng: random.Random) -> Record:
-    """A free-form object: other keys, and other types under them, in each record."""
-    return rng.choice(
-        (
-            {},
-            {"app": f"{rng.randrange(1, 9)}.{rng.randrange(30)}", "os": rng.choice(("android", "ios"))},
-            {f"exp-{rng.randrange(1000)}": rng.choice((True, "control", rng.randrange(5)))},
-            {"errors": [{"code": rng.randrange(400, 600), "retry": None}]},
-        )
-    )
-
-
-def _weather(rng: random.Random) -> Record:
-    return {"sky": rng.choice(("clear", "clouds", "rain", "snow")), "celsius": round(rng.uniform(-10, 15), 1)}
-
-
-def _reading(rng: random.Random, sensor: str, day: date, number: int) -> Record:
-    temperature = round(rng.uniform(-8, 12), 1)
-    return {
-        "sensor_id": sensor,
-        "measured_at": f"{day}T{number // 60 % 24:02}:{number % 60:02}:00Z",
-        "temperature": int(temperature) if number % 5 == 0 else temperature,
-        "humidity": rng.randrange(30, 100),
-        "battery": {"volts": round(rng.uniform(3.1, 4.2), 2), "low": rng.random() < 0.05},
-    }
-
-
-def _order(rng: random.Random, id_: int, more: Record) -> bytes:
-    """An order, its amount with two decimals as a till prints it."""
-    order = {
-        "order_id": id_,
-        "placed_at": f"2026-02-0{rng.randrange(1, 3)} {rng.randrange(24):02}:{rng.randrange(60):02}",
-        "gift": rng.random() < 0.1,
-        "customer": {"name": rng.choice(_NAMES), "postcode": f"{rng.randrange(100000):05}"},
-        "lines": [{"sku": f"S{rng.randrange(1000)}", "n": rng.randrange(1, 5)} for _ in range(rng.randrange(1, 4))],
-        "note": rng.choice((None, None, *_NOTES)),
-        **more,
-    }
-    return _line(order)[:-2] + f',"amount":{rng.randrange(1, 200)}.{rng.randrange(0, 100, 5):02}}}\n'.encode()
-
-
-def _post(rng: random.Random, number: int, day: date) -> Record:
-    """A post as one of five sources tells it: each writes times in its own way."""
-    source = rng.choice(("chirp", "fotos", "groups", "letters", "threads"))
-    moment = datetime(day.year, day.month, day.day, tzinfo=UTC) + timedelta(seconds=rng.randrange(86400))
-    seconds = int(moment.timestamp())
-    place = rng.choice(_STOPS)
-    return {
-        "source": source,
-        "id": f"{source}-{number:06}",
-        "created_at": {
-            "chirp": f"{moment:%a %b %d %H:%M:%S +0000 %Y}",
-            "fotos": seconds * 1000 + rng.randrange(1000),
-            "groups": moment.astimezone(timezone(timedelta(hours=1))).isoformat(),
-            "letters": format_datetime(moment),
-            "threads": str(seconds),
-        }[source],
-        "user": {"name": rng.choice(_NAMES), "followers": rng.randrange(5000)},
-        "text": rng.choice(_NOTES),
-        "place": rng.choice((None, place, place.upper(), f" {place.lower()}", place.swapcase())),
-        "coordinates": rng.choice(
-            (None, {"lat": round(rng.uniform(48.08, 48.3), 6), "lon": round(rng.uniform(16.2, 16.5), 6)})
-        ),
-        "likes": rng.choice((None, 0, rng.randrange(2000))),
-        **rng.choice(({}, {"lang": None}, {"lang": "de"}, {"lang": "tr"})),
-    }
-
-
-def _line(record: Record) -> bytes:
-    return json.dumps(record, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
-
-
 def _lines(records: list[Record]) -> bytes:
-    return b"".join(map(_line, records))
+    return b"".join(map(json_line, records))
 
 
 def _array(records: list[Record]) -> bytes:

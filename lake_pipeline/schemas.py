@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -25,8 +26,29 @@ class StructOf:
 
 
 # A scalar is one of string, bigint, double, boolean, timestamp (UTC, microseconds), json (JSON text) and text (a
-# string column that holds any value: strings as they are, all else as it was written).
+# string column that holds any value: strings as they are, all else as it was written). Parquet sources have date, time
+# (microseconds), binary and decimal(p, s) too.
 Type: TypeAlias = str | ListOf | StructOf
+
+
+_DECIMAL = re.compile(r"decimal\((\d+), (\d+)\)")
+
+
+def decimal_of(type_: Type) -> tuple[int, int] | None:
+    """Precision and scale of a decimal type, such as `decimal(10, 2)`; None for every other type."""
+    match = _DECIMAL.fullmatch(type_) if isinstance(type_, str) else None
+    return (int(match[1]), int(match[2])) if match else None
+
+
+def needs_parquet(type_: Type) -> bool:
+    """Whether the type, or one inside it, is of those that no JSON value has."""
+    match type_:
+        case ListOf(element):
+            return needs_parquet(element)
+        case StructOf(fields):
+            return any(needs_parquet(inner) for _, inner in fields)
+        case _:
+            return type_ in ("date", "time", "binary") or decimal_of(type_) is not None
 
 
 def type_to_json(type_: Type) -> Any:

@@ -44,6 +44,21 @@ class Settings(BaseSettings):
     )
     s3_kms_key_id: str | None = Field(None, description="the KMS key of that encryption; default: the account's")
 
+    events_queue: str | None = Field(None, description="URL of the SQS queue that S3 tells of new objects")
+    events_dlq: str | None = Field(
+        None, description="URL of its dead-letter queue; default: as its redrive policy says"
+    )
+    inventory: str | None = Field(None, description="folder of the bucket's S3 Inventory reports, to reconcile with")
+
+    @field_validator("events_queue", "events_dlq")
+    @classmethod
+    def _queue_is_standard(cls, value: str | None) -> str | None:
+        if value is not None and urlsplit(value).scheme not in ("https", "http"):
+            raise ValueError("a queue's URL, such as https://sqs.eu-central-1.amazonaws.com/123456789012/arrivals")
+        if value is not None and value.endswith(".fifo"):
+            raise ValueError("S3 sends to standard queues only, and so is only such a queue read")
+        return value
+
     @field_validator("store")
     @classmethod
     def _store_can_be_opened(cls, value: str | None) -> str | None:

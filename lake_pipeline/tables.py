@@ -11,23 +11,15 @@ import pyarrow.parquet as pq
 
 from lake_pipeline.dataset import Dataset, partition_keys
 from lake_pipeline.errors import QueryError
+from lake_pipeline.kernel.arrow_types import arrow_type
 from lake_pipeline.lake import open_lake
 from lake_pipeline.ledger.models import OutputFile
-from lake_pipeline.schemas import ListOf, Schema, StructOf, Type
+from lake_pipeline.schemas import Schema
 from lake_pipeline.settings import Settings, load_settings
 from lake_pipeline.store.filesystem import S3FileSystem
 
 if TYPE_CHECKING:
     from lake_pipeline.store import Store
-
-_ARROW_TYPES = {
-    "string": pa.string(),
-    "bigint": pa.int64(),
-    "double": pa.float64(),
-    "boolean": pa.bool_(),
-    "timestamp": pa.timestamp("us", "UTC"),
-    "json": pa.string(),
-}
 
 
 def open_table(name: str, where: Any = None, settings: Settings | None = None) -> pads.FileSystemDataset:
@@ -41,11 +33,13 @@ def open_table(name: str, where: Any = None, settings: Settings | None = None) -
 
     Raises:
         UnknownDataset: none of that name is declared.
-        QueryError: nothing of it has been converted yet.
+        QueryError: nothing of it has been converted yet, or its files are JSON.
     """
     with open_lake(settings or load_settings()) as lake:
         dataset, schema = lake.dataset(name), lake.schema(name)
         outputs, store = lake.ledger.committed_outputs(name), lake.store
+    if dataset.output.format == "json":
+        raise QueryError(f"{name} is kept as JSON lines, not as Parquet; an extract of it (`extracts:`) is Parquet")
     if not schema.version:
         raise QueryError(f"nothing of {name} has been converted yet")
     table = _dataset_of(store, dataset, arrow_schema(dataset, schema), outputs)
@@ -71,17 +65,6 @@ def arrow_schema(dataset: Dataset, schema: Schema) -> pa.Schema:
     names = {field.name for field in fields}
     fields += [pa.field(key, pa.int64() if part else pa.string()) for key, part, _ in keys if key not in names]
     return pa.schema(fields)
-
-
-def arrow_type(type_: Type) -> pa.DataType:
-    """A column's type as the Parquet files have it; pure."""
-    match type_:
-        case ListOf(element):
-            return pa.list_(arrow_type(element))
-        case StructOf(fields):
-            return pa.struct([(name, arrow_type(inner)) for name, inner in fields])
-        case _:
-            return _ARROW_TYPES[type_]
 
 
 def _dataset_of(store: Store, dataset: Dataset, schema: pa.Schema, outputs: list[OutputFile]) -> pads.FileSystemDataset:

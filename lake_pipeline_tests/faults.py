@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import struct
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.client import HTTPConnection, HTTPResponse
@@ -34,14 +35,21 @@ class Fault:
 
 @dataclass
 class FaultyProxy:
-    """Requests by method (a copy is `COPY`, a bulk delete `DELETE MANY`), their bodies, and faults still to come."""
+    """Requests by method (a copy is `COPY`, a bulk delete `DELETE MANY`), and the faults still to come."""
 
     url: str
     target: str
     faults: list[Fault] = field(default_factory=list)
     calls: Counter[str] = field(default_factory=Counter)
-    bodies: list[bytes] = field(default_factory=list)
     lock: threading.Lock = field(default_factory=threading.Lock)
+    interruptions: dict[str, Callable[[], object]] = field(default_factory=dict)
+
+    @contextmanager
+    def before(self, method: str, act: Callable[[], object]) -> Iterator[None]:
+        """Do something when such a request has come, once, before it is passed on."""
+        self.interruptions[method] = act
+        yield
+        assert method not in self.interruptions
 
     def fault_of(self, method: str, path: str) -> Kind | None:
         with self.lock:
@@ -82,7 +90,8 @@ class _Handler(BaseHTTPRequestHandler):
         method = self._name()
         with self.proxy.lock:
             self.proxy.calls[method] += 1
-            self.proxy.bodies.append(body)
+        if act := self.proxy.interruptions.pop(method, None):
+            act()
         kind = self.proxy.fault_of(method, self.path)
         if kind == "drop":
             self._hang_up()
@@ -117,6 +126,7 @@ class _Handler(BaseHTTPRequestHandler):
         headers = {name: value for name, value in answer.getheaders() if name.lower() not in _HOP}
         if kind == "wrong etag":
             headers = {name: '"0123"' if name.lower() == "etag" else value for name, value in headers.items()}
+            body = re.sub(rb"<ETag>.*?</ETag>", b"<ETag>&quot;0123&quot;</ETag>", body)
         length = answer.getheader("Content-Length") if self.command == "HEAD" else None
         self._answer(answer.status, headers, body, length, cut=kind == "cut the answer")
 

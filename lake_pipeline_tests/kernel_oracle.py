@@ -463,7 +463,11 @@ def expected_row(converted: Converted, text: bytes) -> dict[str, Any]:
                 if _holds_doubled(item, column.type):
                     raise Quarantined("duplicate key")
                 label = as_written(item) if column.type == "text" and item is not None else item
-                long = column.name.lower() in labels and isinstance(label, str) and len(quote(label, safe="")) > 192
+                long = (
+                    column.name.lower() in labels
+                    and isinstance(label, str)
+                    and not 0 < len(quote(label, safe="")) <= 192
+                )
                 if not fits(item, column.type) or (long and column.type in ("string", "text")):
                     rescue(column.name, item)
                 elif item is not None:

@@ -6,11 +6,12 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+import boto3
 import psutil
 import pytest
+from botocore.config import Config
 from botocore.exceptions import ClientError, ParamValidationError
 
-from lake_pipeline.aws import client
 from lake_pipeline.aws_local.glue_process import ENDED
 from lake_pipeline_tests.glue import WAITS, Glue, glue_of
 from lake_pipeline_tests.waiting import until
@@ -174,7 +175,7 @@ def test_requests_that_aws_would_refuse_are_refused(on_glue: Callable[..., Any])
             with pytest.raises(ClientError) as refused:
                 glue.client.start_job_run(**request)
             assert refused.value.response["Error"]["Code"] == code
-        unchecked = client("glue", parameter_validation=False)
+        unchecked = boto3.session.Session().client("glue", config=Config(parameter_validation=False))
         with pytest.raises(ClientError, match="valid min value: 1"):
             unchecked.get_job_runs(JobName=glue.name, MaxResults=0)
         with pytest.raises(ClientError) as unknown:

@@ -142,5 +142,5 @@ def test_ctrl_c_is_no_failure_of_the_service(ledger: Ledger) -> None:
 def test_status_says_which_service_is_left_alone(ledger: Ledger, database_url: str, tmp_path: Path) -> None:
     fail(ledger, THRESHOLD)
     told = lake_command(tmp_path / "home", database_url, EVENTS)("status").stderr
-    assert "sqs is not called before 20" in told
+    assert "sqs is left alone until 20" in told
     assert "5 failures in a row, the last Down: connection refused" in told

@@ -31,6 +31,7 @@ def test_the_bundled_declarations_are_shown(tmp_path: Path) -> None:
         ["ndjson_feed", "landing/ndjson/"],
         ["sensor_readings", "landing/sensor-readings/"],
         ["social_media", "social-media/"],
+        ["yellow_tripdata", "raw-data/"],
     ]
     declared = lake.json("datasets")
     assert declared["events"]["source"]["prefix"] == "raw-json-data/"

@@ -17,7 +17,7 @@ def test_the_demo_shows_every_sample_file_and_an_answer_and_may_be_repeated(shor
     again = lake("demo")
 
     fates, answer, following = first.split("\n\n")
-    assert len(fates.splitlines()) == 1 + 4 + 13 + 17 + 8 + 5
+    assert len(fates.splitlines()) == 1 + 4 + 6 + 13 + 17 + 8 + 5
     assert "the file is empty" in fates
     assert "a line that is not JSON" in fates
     assert answer.splitlines()[0] == "select mode, count(*) as events from events group by 1 order by 1"

@@ -6,12 +6,13 @@ import csv
 import io
 import subprocess
 import sys
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from lake_pipeline import __version__
+from lake_pipeline.reports import time_text
 from lake_pipeline_tests.command_line import LakeCommand, lake_command
 from lake_pipeline_tests.lakes import EVENTS, event
 
@@ -66,6 +67,7 @@ def test_files_tells_of_every_file_what_became_of_it(lake: LakeCommand) -> None:
     assert set(good) == {
         *FIRST_FIELDS,
         "rows_dropped",
+        "rows_exploded",
         *("dataset", "etag", "size", "landing_group", "retry_count", "archived_key"),
         *("last_modified", "discovered_at", "claimed_at", "processed_at"),
     }
@@ -117,6 +119,17 @@ def test_a_query_answers_in_a_table_in_json_and_in_csv(lake: LakeCommand) -> Non
     assert counted.stdout.splitlines() == ["mode  n", "bike  2", "car   1"]
     assert lake("query", "select note from events where id = 'e3'").stdout.splitlines() == ["note", "one\\ntwo"]
     assert lake("query", "select null as x").stdout.splitlines() == ["x", "NULL"]
+
+
+def test_schema_prints_versions_with_what_changed_when_and_by_which_manifest(lake: LakeCommand) -> None:
+    history = lake.json("schema", "events")["history"]
+    shown = lake("schema", "events").stdout.partition("History")[2].splitlines()
+
+    (second,) = [line.split() for line in shown if line.split()[:1] == ["2"]]
+    when = datetime.fromisoformat(history[1]["created_at"])
+    assert timedelta(0) < datetime.now(UTC) - when < timedelta(hours=1)
+    assert second == ["2", *time_text(when).split(), "2026-week08.0001", "added", "note", "string", second[-1]]
+    assert second[-1].startswith("raw/2026/week08/")
 
 
 def test_the_schema_shows_columns_and_which_manifest_brought_them(lake: LakeCommand) -> None:

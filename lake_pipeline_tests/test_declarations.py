@@ -8,6 +8,7 @@ from pathlib import Path
 from textwrap import dedent
 
 import pytest
+import yaml
 
 from lake_pipeline.dataset import Dataset
 from lake_pipeline.declarations import load_dataset, load_datasets, schema_json
@@ -19,6 +20,8 @@ name: trips
 source: {prefix: raw/trips/}
 output: {prefix: curated/trips/}
 """
+
+LINES: dict[str, object] = {"format": "json", "files": "one_to_one"}
 
 
 def write(path: Path, text: str) -> Path:
@@ -36,7 +39,14 @@ def problems(path: Path) -> list[str]:
 
 def test_the_bundled_declarations_load_and_say_what_their_owners_meant() -> None:
     datasets = load_datasets(BUNDLED_DATASETS)
-    assert list(datasets) == ["events", "events_small", "ndjson_feed", "sensor_readings", "social_media"]
+    assert list(datasets) == [
+        "events",
+        "events_small",
+        "ndjson_feed",
+        "sensor_readings",
+        "social_media",
+        "yellow_tripdata",
+    ]
     events = datasets["events"]
     assert events.source.prefix == "raw-json-data/"
     assert events.source.group_template.group_of("2026/week07/drop-1.json") == "2026/week07"
@@ -98,14 +108,14 @@ def test_every_problem_of_a_file_is_named_with_its_line_and_field(tmp_path: Path
     for expected in (
         ":1: name: a name is lower-case letters, digits and underscores, and starts with a letter",
         ":4: source.prefix: '/raw/' is not a prefix below the store's root, such as raw-json-data/",
-        ":5: source.format: Input should be 'json' or 'ndjson'",
+        ":5: source.format: Input should be 'json', 'ndjson' or 'parquet'",
         ":6: source.gruop: no such field; did you mean group?",
         ":9: batch.max_files: Input should be a valid integer",
         ":10: batch.max_wait: Input should be greater than or equal to 0 seconds",
         ":12: schema.mode: Input should be 'evolve', 'rescue', 'strict' or 'strings'",
         ":14: output.prefix: the field is missing",
         ":15: output.partition_by: 'week(date)' is neither a column nor year(c), month(c), day(c) or hour(c)",
-        ":18: output.colour: no such field; the fields here are format, prefix, partition_by, compression",
+        ":18: output.colour: no such field; the fields here are format, files, prefix, partition_by, compression",
     ):
         assert expected in found
 
@@ -224,6 +234,37 @@ def test_datasets_are_sorted_by_name_whatever_their_files_are_called(tmp_path: P
     assert list(load_datasets(tmp_path)) == ["apple", "mango", "zebra"]
 
 
+def test_two_datasets_whose_manifests_would_have_one_name_are_refused(tmp_path: Path) -> None:
+    batch = 'batch: {manifests: "{group}/batch-{sequence}.json"}\n'
+    write(tmp_path / "a.yaml", MINIMAL + batch)
+    write(tmp_path / "b.yaml", MINIMAL.replace("trips", "tours") + batch)
+    (problem,) = problems(tmp_path)
+    assert problem.endswith("batch.manifests: {group}/batch-{sequence}.json names the manifests of trips too")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "batch.json",
+        "{group}.json",
+        "{sequence}.json",
+        "{group}{sequence}.json",
+        "{group}/9{sequence}.json",
+        "{group}/{sequence}{dataset}.json",
+        "{group}/{sequence}{group}.json",
+        "{date}/{group}-{sequence}.json",
+        "/{group}-{sequence}.json",
+        "../{group}-{sequence}.json",
+        "a//{group}-{sequence}.json",
+        "{group}-{sequence}",
+    ],
+)
+def test_a_name_that_several_manifests_could_have_is_refused(tmp_path: Path, name: str) -> None:
+    write(tmp_path / "a.yaml", MINIMAL + f"batch: {{manifests: '{name}'}}\n")
+    (problem,) = problems(tmp_path)
+    assert "batch.manifests: it must be a name such as {group}/batch-{sequence}.json" in problem
+
+
 def test_two_datasets_of_one_name_are_refused(tmp_path: Path) -> None:
     write(tmp_path / "a.yaml", MINIMAL)
     write(tmp_path / "b.yaml", MINIMAL.replace("/trips", "/tours"))
@@ -315,3 +356,51 @@ def test_the_json_schema_tells_an_editor_the_names_and_accepts_sizes_as_text() -
     for field in ("max_bytes", "max_wait"):
         assert {"type": "string"} in batch[field]["anyOf"]
     assert schema["$defs"]["Source"]["properties"]["prefix"]["description"]
+
+
+@pytest.mark.parametrize(
+    ("fields", "problem"),
+    [
+        ({"source": {"records": "features"}}, "source: records is of JSON documents, and format is parquet"),
+        (
+            {"source": {"format": "ndjson", "expect": {"min_bytes": "1KiB"}}},
+            "source: expect is of Parquet files, and format is ndjson",
+        ),
+        ({"source": {"expect": {"min_bytes": 9, "max_bytes": 8}}}, "source.expect: max_bytes is less than min_bytes"),
+        (
+            {"schema": {"mode": "strings"}},
+            "schema.mode: strings keeps how JSON is written, and source.format is parquet",
+        ),
+        ({"transform": {"utc": ["ts"]}}, "transform.utc: it reads notations of JSON, and source.format is parquet"),
+        (
+            {"schema": {"flatten": {"explode": "items"}}},
+            "schema.flatten.explode: it cuts JSON records, and source.format is parquet",
+        ),
+        ({"output": {"format": "json"}}, "output: format is json and files is merged: JSON lines are written one file"),
+        ({"output": {"files": "one_to_one"}}, "output: format is parquet and files is one_to_one"),
+        ({"output": LINES | {"partition_by": ["a"]}}, "output: partition_by divides a file's rows"),
+        ({"source": {"format": "json"}, "output": LINES}, "output.files: one_to_one needs source.format parquet"),
+        (
+            {"output": LINES, "transform": {"deduplicate": {"keys": ["id"], "keep": "latest", "by": "ts"}}},
+            "transform.deduplicate: it looks across files",
+        ),
+        (
+            {
+                "output": LINES,
+                "retention": {"file_records": "30d"},
+                "archive": {"action": "move", "prefix": "done/"},
+            },
+            "retention.file_records: a forgotten file that lands again would replace another manifest's output",
+        ),
+    ],
+)
+def test_what_parquet_and_one_to_one_cannot_have_is_refused_with_the_field(
+    tmp_path: Path, fields: dict[str, dict[str, object]], problem: str
+) -> None:
+    declared: dict[str, object] = {
+        "name": "trips",
+        "source": {"prefix": "raw/", "format": "parquet"} | fields.pop("source", {}),
+        "output": {"prefix": "curated/"} | fields.pop("output", {}),
+    }
+    (found,) = problems(write(tmp_path / "trips.yaml", yaml.safe_dump(declared | fields)))
+    assert problem in found

@@ -44,7 +44,7 @@ def test_every_bundled_dataset_has_its_assets_sensors_and_schedule() -> None:
             dg.DynamicPartitionsDefinition(name=f"{name}_manifests")
         }
         assert curated.backfill_policy == dg.BackfillPolicy.multi_run()
-        assert curated.kinds == {"duckdb", "parquet"}
+        assert curated.kinds == {"duckdb", datasets[name].output.format}
         sensors = {sensor.name for sensor in definitions.sensors or ()}
         assert f"{name}_arrivals" in sensors
         assert (f"{name}_work" in sensors) == (datasets[name].schedule is None)

@@ -296,6 +296,15 @@ def test_a_duplicate_key_quarantines_its_record(tmp_path: Path, record: str) -> 
     assert converted.quarantined[0]["raw"] == record
 
 
+def test_a_duplicate_key_in_an_object_that_has_no_column_is_rescued_with_both_values(tmp_path: Path) -> None:
+    record = '{"a":1,"new":{"b":1,"b":2},"also":3}'
+    converted = convert_lines(tmp_path, '{"a":1}', record)
+    assert converted.rescued() == [{"new": [("b", "1"), ("b", "2")], "also": "3"}]
+    assert converted.quarantined == []
+    known = convert_lines(tmp_path / "known", record, '{"a":1,"new":{"b":3}}')
+    assert [entry["raw"] for entry in known.quarantined] == [record]
+
+
 def test_a_duplicate_key_inside_json_text_is_kept(tmp_path: Path) -> None:
     record = '{"a":1,"p":{"x":1,"x":2}}'
     converted = convert_lines(tmp_path, record, record, schema={"flatten": {"keep_json": ["p"]}})
@@ -681,7 +690,7 @@ def test_rows_lie_in_folders_by_date_and_mode(tmp_path: Path) -> None:
 
 
 def test_odd_partition_values_come_back(tmp_path: Path) -> None:
-    values = ["", "NULL", "__HIVE_DEFAULT_PARTITION__", "..", "é", "a b", "%41", "x'y", "\0", "a\nb", "01", "日本" * 5]
+    values = ["NULL", "__HIVE_DEFAULT_PARTITION__", "..", "é", "a b", "%41", "x'y", "\0", "a\nb", "01", "日本" * 5]
     converted = convert_lines(
         tmp_path, *(json.dumps({"mode": value}) for value in values), output={"partition_by": ["mode"]}
     )
@@ -694,6 +703,27 @@ def test_a_partition_value_too_long_for_a_folder_name_is_rescued(tmp_path: Path,
         tmp_path, '{"mode":"bike"}', json.dumps({"mode": value}), output={"partition_by": ["mode"]}
     )
     assert converted.rescued() == [{"mode": value}]
+
+
+@pytest.mark.parametrize("mode", ["evolve", "strings"])
+def test_an_empty_partition_value_is_rescued(tmp_path: Path, mode: str) -> None:
+    lines = ['{"mode":"bike"}', '{"mode":""}', '{"mode":" "}']
+    converted = convert_lines(tmp_path, *lines, schema={"mode": mode}, output={"partition_by": ["mode"]})
+    assert converted.rescued() == [{"mode": ""}]
+    assert sorted(converted.values("mode"), key=str) == [" ", None, "bike"]
+
+
+def test_folders_are_spelled_as_hive_spells_them_with_letters_of_any_alphabet_unescaped(tmp_path: Path) -> None:
+    values = ["é", "日本", "a b/ü=%", "%C3%A9"]
+    lines = [json.dumps({"mode": value}) for value in values]
+    converted = convert_lines(tmp_path, *lines, output={"partition_by": ["mode"]})
+    assert sorted(Path(output.path).parent.as_posix() for output in converted.results.outputs) == [
+        "mode=%25C3%25A9",
+        "mode=a%20b%2Fü%3D%25",
+        "mode=é",
+        "mode=日本",
+    ]
+    assert sorted(converted.values("mode")) == sorted(values)
 
 
 def test_a_partition_key_finds_its_column_whatever_its_case(tmp_path: Path) -> None:

@@ -16,7 +16,6 @@ import pyarrow.compute as pc
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from lake_pipeline.dataset import SchemaRules
 from lake_pipeline.errors import SchemaConflict
 from lake_pipeline.evolution import evolve
 from lake_pipeline.kernel import exact, shape
@@ -24,6 +23,7 @@ from lake_pipeline.kernel.layout import Layout, reserved_names
 from lake_pipeline.kernel.observed import Lens, Node, observe
 from lake_pipeline.kernel.ordering import MAX_ORDERS, KeyOrder, note_order
 from lake_pipeline.kernel.repair import Repairer
+from lake_pipeline.schema_rules import SchemaRules
 from lake_pipeline.schemas import Schema
 from lake_pipeline_tests.kernel_oracle import Converted, convert_files, dataset
 

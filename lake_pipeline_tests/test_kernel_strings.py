@@ -15,12 +15,12 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from lake_pipeline.dataset import SchemaRules
 from lake_pipeline.evolution import evolve
 from lake_pipeline.kernel import exact, shape
 from lake_pipeline.kernel.layout import Layout
 from lake_pipeline.kernel.observed import Lens, Node, observe
 from lake_pipeline.kernel.repair import Repairer
+from lake_pipeline.schema_rules import SchemaRules
 from lake_pipeline.schemas import Schema
 from lake_pipeline_tests.kernel_oracle import Converted, convert_lines, dataset
 from lake_pipeline_tests.test_kernel_properties import (

@@ -10,10 +10,12 @@ import pyarrow.parquet as pq
 import pytest
 
 import lake_pipeline
+from lake_pipeline.aws import client
 from lake_pipeline.settings import BUNDLED_DATASETS
 from lake_pipeline.store import Store
 from lake_pipeline_tests.command_line import LakeCommand, lake_command
-from lake_pipeline_tests.lakes import EVENTS, event, lake_of, land, rows, run, stored
+from lake_pipeline_tests.lakes import EVENTS, event, lake_of, land, rows, run, states, stored
+from lake_pipeline_tests.test_store import NO_PATHS, ODD_KEYS
 
 BIKES = {"name": "bikes", "sql": "select id, mode from events where mode = 'bike'"}
 WEEK = "raw/2026/week07"
@@ -79,9 +81,11 @@ def test_the_demo_ends_on_s3_as_it_does_in_a_directory(tmp_path: Path, database_
     assert again.stdout == first.stdout
 
 
-def test_training_jobs_and_extracts_read_the_table_from_s3(
+def test_training_jobs_and_extracts_read_the_table_from_s3_and_all_of_it_is_encrypted_as_set(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, database_url: str, s3_url: str
 ) -> None:
+    monkeypatch.setenv("LAKE_S3_ENCRYPTION", "aws:kms")
+    monkeypatch.setenv("LAKE_S3_KMS_KEY_ID", "alias/lake")
     with lake_of(monkeypatch, tmp_path, database_url, EVENTS | {"extracts": [BIKES]}, store=s3_url) as lake:
         land(lake, f"{WEEK}/a.json", event(1), event(2, mode="a b/ü=%"), event(3, day=9))
         land(lake, "raw/2026/week08/b.json", event(4, day=9, note="n"))
@@ -96,6 +100,31 @@ def test_training_jobs_and_extracts_read_the_table_from_s3(
         (key,) = [key for key in stored(lake, "extracts/") if key.endswith(".parquet")]
         with lake.store.open(key) as file:
             assert pq.read_table(file).num_rows == 3
+
+        for key in (*stored(lake, "curated/"), *stored(lake, "archive/"), *stored(lake, "extracts/")):
+            bucket, _, prefix = s3_url.removeprefix("s3://").partition("/")
+            written = client("s3").head_object(Bucket=bucket, Key=f"{prefix}/{key}")
+            assert (written["ServerSideEncryption"], written["SSEKMSKeyId"]) == ("aws:kms", "alias/lake"), key
+
+
+def test_files_of_any_key_are_converted_and_archived_and_a_folders_mark_is_none(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, database_url: str, s3_url: str
+) -> None:
+    odd = sorted([*ODD_KEYS, *NO_PATHS], key=str.encode)
+    odd.remove("raw/folder/")
+    with lake_of(monkeypatch, tmp_path, database_url, EVENTS, store=s3_url) as lake:
+        lake.store.put("raw/folder/", b"")
+        for number, key in enumerate(odd):
+            land(lake, key, event(number))
+
+        run(lake)
+
+        assert states(lake) == dict.fromkeys(odd, "SUCCEEDED")
+        assert rows(lake, "select id, _source_file from events order by id") == sorted(
+            (f"e{number}", key) for number, key in enumerate(odd)
+        )
+        assert stored(lake, "raw/") == ["raw/folder/"]
+        assert stored(lake, "archive/") == [f"archive/{key.removeprefix('raw/')}" for key in odd]
 
 
 def test_status_asks_nothing_of_s3(lake: LakeCommand) -> None:

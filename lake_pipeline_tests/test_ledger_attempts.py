@@ -274,3 +274,22 @@ def test_an_unknown_manifest_is_said_to_be_unknown(ledger: Ledger) -> None:
         begin(ledger, "nope.0001")
     with pytest.raises(LedgerError, match=r"events has no manifest nope\.0001"):
         ledger.manifest(DATASET, "nope.0001")
+
+
+def test_the_record_of_a_file_lists_the_outputs_that_it_shares_with_others(ledger: Ledger, planned: str) -> None:
+    attempt = begin(ledger, planned)
+    a, b, c = ledger.manifest_files(DATASET, planned)
+    ledger.commit_manifest(
+        DATASET,
+        planned,
+        attempt,
+        files=[
+            FileOutcome(a.id, "SUCCEEDED", 10, 10),
+            FileOutcome(b.id, "QUARANTINED", error_class="Unreadable", error_message="a PNG"),
+            FileOutcome(c.id, "SUCCEEDED"),
+        ],
+        outputs=[OutputFile("p2", 4, 1), OutputFile("p1", 6, 1)],
+    )
+    records = {record.source_path: record for record in ledger.file_metadata(DATASET)}
+    assert {key: record.output_paths for key, record in records.items()} == {"a": ["p1", "p2"], "b": None, "c": None}
+    assert (records["a"].record_count, records["b"].error_message) == (10, "a PNG")

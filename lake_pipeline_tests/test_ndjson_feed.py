@@ -84,9 +84,9 @@ def test_bad_lines_and_bad_files_are_set_aside_and_the_rest_is_archived(lake: La
     assert [json.loads(line)["line"] for line in aside] == [3, 4]
     assert len(stored(lake, "landing-processed/ndjson/")) == len(samples) - 2
     assert stored(lake, "manifests/") == [
-        "manifests/ndjson_feed/2026-02-01.0001.json",
-        "manifests/ndjson_feed/2026-02-02.0001.json",
-        "manifests/ndjson_feed/historical.0001.json",
+        "manifests/2026-02-01/batch-0001.json",
+        "manifests/2026-02-02/batch-0001.json",
+        "manifests/historical/batch-0001.json",
     ]
     assert rows(lake, "select max(order_id) > '9007199254740993' from ndjson_feed where order_id like '9%'") == [
         (True,)

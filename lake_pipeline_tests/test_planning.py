@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from lake_pipeline.dataset import Dataset
+from lake_pipeline.errors import ManifestInvalid
 from lake_pipeline.ledger.ledger import Ledger
 from lake_pipeline.ledger.models import FileOutcome, GroupBacklog
 from lake_pipeline.manifests import Manifest, ManifestFile, manifest_id, manifest_slug, read_manifest
@@ -81,10 +82,24 @@ def test_no_more_manifests_than_asked_for(ledger: Ledger, store: Store) -> None:
 def test_every_planned_manifest_has_its_document(ledger: Ledger, store: Store) -> None:
     land(ledger, listed("raw/ключ\n1", size=7))
     (manifest,) = plan(declared(), ledger, store, now=NOW, flush=True, max_manifests=10)
-    assert read_manifest(store, DATASET, manifest.manifest_id) == manifest
+    assert read_manifest(store, declared(), manifest.manifest_id) == manifest
     document = store.get_json(f"manifests/events/{manifest.manifest_id}.json")
     assert document["bytes"] == 7
     assert document["files"][0]["key"] == "raw/ключ\n1"
+
+
+def test_a_manifests_document_may_have_a_declared_name_and_another_datasets_is_refused(
+    ledger: Ledger, store: Store
+) -> None:
+    land(ledger, "raw/a")
+    named = {"manifests": "{group}/batch-{sequence}.json"}
+    here = declared().model_copy(update={"batch": declared().batch.model_copy(update=named)})
+    (manifest,) = plan(here, ledger, store, now=NOW, flush=True, max_manifests=10)
+    assert store.get_json("manifests/2026-week07/batch-0001.json")["manifest_id"] == manifest.manifest_id
+    assert read_manifest(store, here, manifest.manifest_id) == manifest
+    other = here.model_copy(update={"name": "other"})
+    with pytest.raises(ManifestInvalid, match=r"is of events 2026-week07\.0001, not other 2026-week07\.0001"):
+        read_manifest(store, other, manifest.manifest_id)
 
 
 def test_failed_files_are_planned_again(ledger: Ledger, store: Store) -> None:
@@ -110,9 +125,9 @@ def test_a_manifests_document_is_written_anew_for_an_attempt(ledger: Ledger, sto
     convert(ledger, manifest.manifest_id)
     ledger.record_archived(DATASET, [(manifest.files[0].id, "done/a")])
     land(ledger, listed("raw/b", "v2"))
-    current = current_manifest(ledger, store, DATASET, manifest.manifest_id)
+    current = current_manifest(ledger, store, declared(), manifest.manifest_id)
     assert [(file.location, file.etag) for file in current.files] == [("done/a", "v1"), ("raw/b", "v2")]
-    assert read_manifest(store, DATASET, manifest.manifest_id) == current
+    assert read_manifest(store, declared(), manifest.manifest_id) == current
 
 
 files = st.tuples(st.sampled_from(["2026/week07", "2026-week07", "historical"]), st.integers(0, 12))

@@ -134,7 +134,7 @@ def migrate_to(url: str, revision: str) -> None:
         command.upgrade(config, revision)
 
 
-def test_what_was_converted_before_rules_could_drop_rows_lost_none_to_them(empty_database_url: str) -> None:
+def test_what_was_converted_before_rows_could_be_dropped_or_exploded_had_none_of_them(empty_database_url: str) -> None:
     database_url = empty_database_url
     migrate_to(database_url, "0001")
     with psycopg.connect(database_url) as connection:
@@ -146,9 +146,10 @@ def test_what_was_converted_before_rules_could_drop_rows_lost_none_to_them(empty
     migrate(database_url)
     with Ledger.open(database_url) as ledger:
         (file,) = ledger.files("events")
-        assert (file.rows_read, file.rows_dropped) == (3, 0)
+        assert (file.rows_read, file.rows_dropped, file.rows_exploded) == (3, 0, 0)
         land(ledger, "b")
-        assert {file.s3_key: file.rows_dropped for file in ledger.files("events")} == {"a": 0, "b": None}
+        for counted in ("rows_dropped", "rows_exploded"):
+            assert {file.s3_key: getattr(file, counted) for file in ledger.files("events")} == {"a": 0, "b": None}
 
 
 def test_an_up_to_date_ledger_opens_without_alembic_or_sqlalchemy(database_url: str) -> None:

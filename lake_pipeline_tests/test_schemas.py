@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lake_pipeline.dataset import SchemaRules
 from lake_pipeline.errors import SchemaConflict
 from lake_pipeline.evolution import evolve
 from lake_pipeline.kernel.exact import parse
 from lake_pipeline.kernel.observed import Lens, Node, observe
+from lake_pipeline.schema_rules import SchemaRules
 from lake_pipeline.schemas import RESERVED, Column, ListOf, Schema, StructOf, type_name
 
 

@@ -298,6 +298,18 @@ def test_folders_are_spelled_as_the_partition_says_with_rules_or_without(
     assert [output.path.split("/")[0] for output in results.outputs] == ["P=wien"]
 
 
+def test_a_text_of_white_space_alone_names_no_folder_once_it_is_trimmed(bench: Bench) -> None:
+    rules: dict[str, Any] = {
+        "transform": {"standardise": {"city": "title"}},
+        "output": {"prefix": "curated/", "partition_by": ["city"]},
+    }
+    results, _ = bench.convert({"a.ndjson": [{"city": "Linz"}, {"city": "  "}]}, **rules)
+    assert sorted(Path(output.path).parent.as_posix() for output in results.outputs) == [
+        "city=Linz",
+        "city=__HIVE_DEFAULT_PARTITION__",
+    ]
+
+
 def test_a_folders_name_does_not_grow_too_long_in_the_other_case(bench: Bench) -> None:
     long = "ɐ" * 32  # each has two bytes, and three in upper case
     _, rows = bench.convert(
@@ -525,6 +537,25 @@ def test_a_strict_schema_takes_every_notation_of_a_utc_column(bench: Bench) -> N
     again, rows = bench.convert({"b": [{"t": value} for value in NOTATIONS]}, known=results.schema, **rules)
     assert [row["t"] for row in rows] == [INSTANT] * len(NOTATIONS)
     assert again.schema == results.schema
+
+
+@pytest.mark.parametrize("backwards", [False, True])
+def test_rules_apply_in_one_order_whatever_their_order_in_the_file(bench: Bench, backwards: bool) -> None:
+    rules: dict[str, Any] = {
+        "utc": ["at"],
+        "fill_nulls": {"city": "  linz ", "at": "2026-02-03T00:00:00Z"},
+        "standardise": {"city": "title"},
+        "drop_nulls": ["city", "at"],
+        "deduplicate": {"keys": ["city"], "keep": "latest", "by": "at"},
+    }
+    files: dict[str, list[Row | str]] = {
+        "a.ndjson": [{"id": 1, "city": "LINZ", "at": 1770109872}, {"id": 2, "at": "someday"}, {"id": 3, "city": "graz"}]
+    }
+    transform = dict(reversed(rules.items())) if backwards else rules
+    results, rows = bench.convert(files, transform=transform)
+    # The text filled in is put into its form before rows are compared, and no row lacks what was filled in.
+    assert sorted((row["id"], row["city"]) for row in rows) == [(1, "Linz"), (3, "Graz")]
+    assert results.dropped == {"deduplicate": 1}
 
 
 def test_a_dataset_without_transforms_keeps_the_query_it_had(bench: Bench) -> None:

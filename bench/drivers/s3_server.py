@@ -69,8 +69,8 @@ class SlowS3:
             return _http(204)
         if method == "GET":
             return self._listing(key, parts.query)
-        found = self._objects.get(key)
-        return _http(200, etag=found[1], length=found[0]) if found else _http(404)
+        there = self._objects.get(key)
+        return _http(200, etag=there[1], length=there[0]) if there else _http(404)
 
     def _listing(self, bucket: str, query: str) -> bytes:
         prefix = unquote(re.search(r"(?:^|&)prefix=([^&]*)", query)[1])  # type: ignore[index]

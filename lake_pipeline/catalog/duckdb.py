@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from filelock import FileLock
 
 from lake_pipeline.dataset import Dataset, partition_keys
 from lake_pipeline.errors import QueryError
+from lake_pipeline.kernel.json_reading import read_sql
 from lake_pipeline.kernel.quoting import identifier, literal
 from lake_pipeline.kernel.transform import ranking
 from lake_pipeline.lake import Lake
@@ -34,8 +35,7 @@ def refresh(lake: Lake, dataset: Dataset) -> int:
         # Inside the lock, so that the last to write has seen the newest commit.
         mark = lake.ledger.commit_mark(dataset.name)
         outputs = lake.ledger.committed_outputs(dataset.name)
-        files = [lake.store.uri(output.path) for output in outputs]
-        connection.execute(view_sql(dataset, lake.schema(dataset.name), files))
+        connection.execute(view_sql(dataset, lake.schema(dataset.name), table_files(lake, dataset)))
         connection.execute(f"COMMENT ON VIEW {identifier(dataset.name)} IS {literal(mark)}")
     return sum(output.rows for output in outputs)
 
@@ -82,7 +82,19 @@ def _mark(path: Path, name: str) -> str:
     return str(found[0] or "") if found else ""
 
 
-def view_sql(dataset: Dataset, schema: Schema, files: list[str]) -> str:
+def table_files(lake: Lake, dataset: Dataset) -> dict[str, str | None]:
+    """The table's files as a query engine names them, each with its raw file's key where it is one raw file's.
+
+    A name that is still to get its first content is left out: the view is made again once it has it.
+    """
+    sources = lake.ledger.output_sources(dataset.name)
+    awaited = {path for path in lake.ledger.unreleased_outputs(dataset.name) if not lake.store.exists(path)}
+    outputs = lake.ledger.committed_outputs(dataset.name)
+    paths = (output.path for output in outputs if output.path not in awaited)
+    return {lake.store.uri(path): sources.get(path) for path in paths}
+
+
+def view_sql(dataset: Dataset, schema: Schema, files: Mapping[str, str | None]) -> str:
     """The view's definition: the schema's columns in order, then the Hive keys that are computed."""
     keys = partition_keys(dataset.output.partition_by)
     names = [column.name for column in schema.columns]
@@ -92,6 +104,9 @@ def view_sql(dataset: Dataset, schema: Schema, files: list[str]) -> str:
     if not files:
         nothing = ", ".join(f"NULL AS {identifier(name)}" for name in [*names, "_source_file", "_rescued", *computed])
         return f"{view} (SELECT {nothing}) WHERE false"
+    if dataset.output.format == "json":
+        sources = {path: key or "" for path, key in files.items()}
+        return f"{view} ({read_sql(schema.columns, sources)})"
     types = ", ".join(f"{literal(key)}: {'BIGINT' if part else 'VARCHAR'}" for key, part, _ in keys)
     hive = f", hive_partitioning = true, hive_types = {{{types}}}" if keys else ", hive_partitioning = false"
     rows = f"read_parquet([{', '.join(map(literal, files))}], union_by_name = true{hive})"

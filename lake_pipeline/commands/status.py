@@ -60,5 +60,5 @@ def _print_manifests(lake: Lake, names: list[str], most: int) -> None:
 
 def _note_circuits(lake: Lake) -> None:
     for name, circuit in lake.ledger.open_circuits().items():
-        when = f" before {time_text(circuit.open_until)}" if circuit.open_until else ""
-        note(f"{name} is not called{when}: {circuit.failures} failures in a row, the last {circuit.last_error}")
+        until = f" until {time_text(circuit.open_until)}" if circuit.open_until else ""
+        note(f"{name} is left alone{until}: {circuit.failures} failures in a row, the last {circuit.last_error}")

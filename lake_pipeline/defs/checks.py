@@ -21,7 +21,8 @@ def check_specs(dataset: Dataset, key: dg.AssetKey) -> list[dg.AssetCheckSpec]:
         CONSERVED,
         asset=key,
         blocking=True,
-        description="Rows read are rows in the published files plus rows quarantined plus rows dropped by rule.",
+        description="Rows read, and added by exploding, are rows in the published files plus rows quarantined plus"
+        " rows dropped by rule.",
     )
     declared = (
         dg.AssetCheckSpec(
@@ -40,14 +41,16 @@ def conservation(dataset: Dataset, outcome: Outcome, store: Store, key: dg.Asset
     prefix = dataset.output_prefix(outcome.manifest.landing_group)
     published = count_rows(store, (prefix + file.path for file in outcome.results.outputs))
     read = sum(file.rows_read for file in outcome.results.files)
+    exploded = sum(file.rows_exploded for file in outcome.results.files)
     quarantined = sum(file.rows_quarantined for file in outcome.results.files)
     dropped = sum(file.rows_dropped for file in outcome.results.files)
     return dg.AssetCheckResult(
-        passed=read == published + quarantined + dropped,
+        passed=read + exploded == published + quarantined + dropped,
         asset_key=key,
         check_name=CONSERVED,
         metadata={
             "rows read": read,
+            "rows exploded": exploded,
             "rows published": published,
             "rows quarantined": quarantined,
             "rows dropped": dropped,

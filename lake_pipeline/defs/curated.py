@@ -1,4 +1,4 @@
-"""The curated asset: a manifest's rows as Hive-partitioned Parquet."""
+"""The curated asset: a manifest's rows as Hive-partitioned Parquet, or as JSON lines."""
 
 # Annotations are read by Dagster when a definition is made, so they are not postponed here.
 from collections.abc import Iterator
@@ -26,7 +26,7 @@ def curated_asset(dataset: Dataset) -> dg.AssetsDefinition:
         description=dataset.description or f"Rows of {dataset.name} under {dataset.output.prefix}.",
         group_name=dataset.name,
         owners=dataset.owners,
-        kinds={"duckdb", "parquet"},
+        kinds={"duckdb", dataset.output.format},
         partitions_def=manifest_partitions(dataset),
         backfill_policy=dg.BackfillPolicy.multi_run(),
         check_specs=check_specs(dataset, key),

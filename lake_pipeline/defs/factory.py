@@ -9,6 +9,7 @@ from dagster._core.definitions.unresolved_asset_job_definition import Unresolved
 
 from lake_pipeline.dataset import Dataset
 from lake_pipeline.defs.curated import curated_asset
+from lake_pipeline.defs.events import events_sensor
 from lake_pipeline.defs.extracts import extract_asset, extracts_job, extracts_sensor
 from lake_pipeline.defs.jobs import manifest_job, reconcile_job, reconcile_schedule
 from lake_pipeline.defs.raw import raw_asset
@@ -18,10 +19,11 @@ from lake_pipeline.defs.sensors import arrivals_sensor, work_sensor
 from lake_pipeline.defs.table import table_asset
 
 
-def dataset_definitions(dataset: Dataset) -> dg.Definitions:
+def dataset_definitions(dataset: Dataset, *, listed: bool = True) -> dg.Definitions:
     """Assets raw → curated → table, their job, what starts it, and the reconciling schedule of one dataset.
 
-    The job is started by a sensor as files arrive, or by the schedule that the dataset declares.
+    The job is started by a sensor as files arrive, or by the schedule that the dataset declares. What has arrived is
+    found by listing, unless it is told by events.
     """
     manifest = manifest_job(dataset)
     reconcile = reconcile_job(dataset)
@@ -29,7 +31,8 @@ def dataset_definitions(dataset: Dataset) -> dg.Definitions:
         # Asked for by name, and nothing that a user could act on: backfill policies are still called beta.
         warnings.simplefilter("ignore", dg.BetaWarning)
         assets = [raw_asset(dataset), curated_asset(dataset), table_asset(dataset)]
-    sensors, schedules = [arrivals_sensor(dataset)], [reconcile_schedule(dataset, reconcile)]
+    sensors = [arrivals_sensor(dataset)] if listed else []
+    schedules = [reconcile_schedule(dataset, reconcile)]
     if dataset.schedule is None:
         sensors.append(work_sensor(dataset, manifest))
     else:
@@ -43,6 +46,12 @@ def dataset_definitions(dataset: Dataset) -> dg.Definitions:
     return dg.Definitions(assets=assets, jobs=jobs, sensors=sensors, schedules=schedules)
 
 
-def lake_definitions(datasets: list[Dataset]) -> dg.Definitions:
-    """Every dataset's definitions, and the lake that they work on."""
-    return dg.Definitions.merge(*map(dataset_definitions, datasets), dg.Definitions(resources={"lake": LakeResource()}))
+def lake_definitions(datasets: list[Dataset], *, events_queue: str | None = None) -> dg.Definitions:
+    """Every dataset's definitions, the sensor of the events queue if there is one, and the lake that they work on."""
+    return dg.Definitions.merge(
+        *(dataset_definitions(dataset, listed=events_queue is None) for dataset in datasets),
+        dg.Definitions(
+            resources={"lake": LakeResource()},
+            sensors=[events_sensor(datasets, events_queue)] if events_queue else [],
+        ),
+    )

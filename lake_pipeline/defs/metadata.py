@@ -39,6 +39,7 @@ def curated_metadata(dataset: Dataset, outcome: Outcome, store: Store) -> dict[s
         "dagster/column_schema": column_schema(results.schema),
         "dagster/uri": store.uri(prefix),
         "rows read": sum(file.rows_read for file in results.files),
+        "rows exploded": sum(file.rows_exploded for file in results.files),
         "rows rescued": sum(file.rows_rescued for file in results.files),
         "rows quarantined": sum(file.rows_quarantined for file in results.files),
         **{f"rows dropped by {rule}": rows for rule, rows in results.dropped.items()},

@@ -26,7 +26,7 @@ def raw_asset(dataset: Dataset) -> dg.AssetsDefinition:
     )
     def raw(context: dg.AssetExecutionContext, lake: LakeResource) -> dg.MaterializeResult:  # type: ignore[type-arg]
         at = lake.lake
-        manifest = current_manifest(at.ledger, at.store, dataset.name, context.partition_key)
+        manifest = current_manifest(at.ledger, at.store, dataset, context.partition_key)
         rows = [f"| `{file.key}` | {file.size:,} |" for file in manifest.files[:_SHOWN]]
         return dg.MaterializeResult(
             metadata={
@@ -34,7 +34,7 @@ def raw_asset(dataset: Dataset) -> dg.AssetsDefinition:
                 "bytes": manifest.bytes,
                 "landing group": manifest.landing_group,
                 "first files": dg.MetadataValue.md("\n".join(["| file | bytes |", "| --- | ---: |", *rows])),
-                "dagster/uri": at.store.uri(manifest_key(dataset.name, manifest.manifest_id)),
+                "dagster/uri": at.store.uri(manifest_key(dataset, manifest.manifest_id)),
             }
         )
 

@@ -53,7 +53,7 @@ class GlueEngine:
             LeaseLost: another attempt has taken over.
         CircuitOpen: Glue has failed so often that it is not asked for a while.
         """
-        inputs = fingerprint(task, read_manifest(self.store, task.dataset.name, task.manifest_id))
+        inputs = fingerprint(task, read_manifest(self.store, task.dataset, task.manifest_id))
         if not self._took_over(task, inputs):
             self._convert(task, inputs)
 

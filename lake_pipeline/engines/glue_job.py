@@ -67,7 +67,7 @@ class GlueJob:
         self.name, self._tell = name, tell
         self._poll, self._retry, self._patience, self._stop_patience = poll, retry, patience, stop_patience
         # StartJobRun knows no token that would make it safe to repeat, so botocore must not; here every call is.
-        self._glue = client("glue", retries={"total_max_attempts": 1})
+        self._glue = client("glue", attempts=1)
 
     @property
     def region(self) -> str:

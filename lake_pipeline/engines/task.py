@@ -81,7 +81,7 @@ def run_task(task: Task, on_progress: Callable[[str], None]) -> Results:
         shutil.rmtree(local, ignore_errors=True)
         job = Job(
             dataset=dataset,
-            manifest=read_manifest(store, dataset.name, task.manifest_id),
+            manifest=read_manifest(store, dataset, task.manifest_id),
             schema=Schema.from_json(task.schema),
             attempt=task.attempt,
             staging=local,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -11,13 +12,17 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import unquote
 
 import duckdb
+import pyarrow as pa
 
 from lake_pipeline.dataset import Dataset, partition_keys
-from lake_pipeline.errors import ConservationError, ObjectChanged, ObjectMissing, StoreError
+from lake_pipeline.errors import ConservationError, ObjectChanged, ObjectMissing, SchemaConflict, StoreError
 from lake_pipeline.evolution import evolve
-from lake_pipeline.kernel import shape
+from lake_pipeline.kernel import columnar, json_lines, shape
+from lake_pipeline.kernel.columnar import ColumnStream, ColumnSurvey
+from lake_pipeline.kernel.json_lines import count_lines
 from lake_pipeline.kernel.layout import Layout, reserved_names
 from lake_pipeline.kernel.observed import Lens
 from lake_pipeline.kernel.quality import evaluate
@@ -29,11 +34,15 @@ from lake_pipeline.kernel.rows import RowStream
 from lake_pipeline.kernel.survey import RawFile, Survey
 from lake_pipeline.kernel.transform import DROPPED
 from lake_pipeline.manifests import Manifest, ManifestFile
-from lake_pipeline.schemas import Schema
+from lake_pipeline.notation import bytes_of
+from lake_pipeline.schemas import Schema, needs_parquet, type_name
 from lake_pipeline.store import Store
 
 _log = logging.getLogger(__name__)
 RECORDS = "records.ndjson"
+# DuckDB builds several row groups at once; a fourth of its memory for two threads' was too much, an eighth was not.
+_ROW_GROUPS_IN_MEMORY = 16
+_ESCAPED_UTF8 = re.compile("(?:%[89A-F][0-9A-F])+")
 _Dropped = dict[str, dict[str, int]]  # rows by source key and rule
 
 
@@ -56,7 +65,7 @@ class Job:
 
 
 def convert(job: Job, store: Store, on_progress: Callable[[str], None] = _log.info) -> Results:
-    """Read every raw file of the manifest and stage its rows as Parquet.
+    """Read every raw file of the manifest and stage its rows, as Parquet or JSON lines.
 
     Raises:
         CheckInvalid: a declared check cannot be evaluated.
@@ -76,9 +85,8 @@ def convert(job: Job, store: Store, on_progress: Callable[[str], None] = _log.in
             raw, failed = _fetch(job, store)
         on_progress(f"{len(raw):,} files at hand, {len(failed)} missing or changed")
         with clock.step("survey"):
-            rules = job.dataset.schema_
-            fixed = job.schema.version > 0 and not rules.evolves
-            survey = Survey(lens_of(job.dataset, job.schema), job.dataset.source, rules.max_columns, fixed)
+            fixed = job.schema.version > 0 and not job.dataset.schema_.evolves
+            survey = survey_of(job.dataset, job.schema, fixed=fixed)
             survey.look(raw, pool, job.threads)
         failed += [_gone(file, survey.vanished[file.id]) for file in raw if file.id in survey.vanished]
         raw = [file for file in raw if file.id not in survey.vanished]
@@ -86,16 +94,18 @@ def convert(job: Job, store: Store, on_progress: Callable[[str], None] = _log.in
         on_progress(f"{sum(survey.rows.values()):,} records seen, {len(survey.unreadable)} files unreadable")
         reserved = reserved_names(job.dataset.output)
         schema, changes = evolve(job.schema, survey.root, job.dataset.schema_, reserved, transform)
+        _check_types(job.dataset, schema)
         layout = Layout.of(schema, job.dataset.output, transform, references)
         with clock.step("write"):
             stream, outputs, dropped = _write(job, layout, survey, readable, pool, data)
         on_progress(f"{sum(output.rows for output in outputs):,} rows staged in {len(outputs)} files")
     with clock.step("verify"):
-        written = _rows_by_file(outputs, data)
+        written = _rows_by_file(job, outputs, data)
         _check_unchanged(job.manifest.files, store, {file.id for file in readable})
         files = [*failed, *_outcomes(raw, survey, stream, written, dropped)]
     with clock.step("checks"):
-        checks = evaluate(job.dataset.checks, job.dataset.output, schema, data, outputs)
+        keys = {file.id: file.key for file in job.manifest.files}
+        checks = evaluate(job.dataset.checks, job.dataset.output, schema, data, outputs, keys)
     return Results(
         files=tuple(files),
         outputs=outputs,
@@ -107,6 +117,16 @@ def convert(job: Job, store: Store, on_progress: Callable[[str], None] = _log.in
         seconds=clock.seconds,
         checks=checks,
     )
+
+
+def _check_types(dataset: Dataset, schema: Schema) -> None:
+    if dataset.source.format != "parquet":
+        for column in schema.columns:
+            if needs_parquet(column.type):
+                raise SchemaConflict(
+                    f"column {column.name!r} is {type_name(column.type)}, which no {dataset.source.format} value is:"
+                    " source.format was parquet, and a table's columns never change; declare another dataset"
+                )
 
 
 class _Clock:
@@ -171,13 +191,30 @@ def lens_of(dataset: Dataset, schema: Schema) -> Lens:
     )
 
 
+def survey_of(dataset: Dataset, schema: Schema, *, fixed: bool) -> Survey | ColumnSurvey:
+    """The first pass over files of the dataset's format; `fixed`: no new column may come."""
+    lens = lens_of(dataset, schema)
+    if dataset.source.format == "parquet":
+        return ColumnSurvey(lens, dataset.source, named=dataset.output.files == "one_to_one")
+    rules = dataset.schema_
+    return Survey(lens, dataset.source, rules.max_columns, fixed, rules.flatten.explode_path)
+
+
 def _gone(file: RawFile, reason: str) -> FileResult:
     return FileResult(file.id, file.key, "FAILED", error_class=ObjectMissing.__name__, error_message=reason)
 
 
 def _write(
-    job: Job, layout: Layout, survey: Survey, files: list[RawFile], pool: ThreadPoolExecutor, data: Path
-) -> tuple[RowStream, tuple[StagedFile, ...], _Dropped]:
+    job: Job, layout: Layout, survey: Survey | ColumnSurvey, files: list[RawFile], pool: ThreadPoolExecutor, data: Path
+) -> tuple[RowStream | ColumnStream, tuple[StagedFile, ...], _Dropped]:
+    if isinstance(survey, ColumnSurvey):
+        columns = ColumnStream(layout, strict=job.schema.version > 0 and job.dataset.schema_.mode == "strict")
+        try:
+            return columns, *_copy(job, layout, columns, files, pool, data)
+        except duckdb.Error:
+            if columns.error:
+                raise columns.error from None
+            raise
     # Without columns DuckDB parses nothing, so it is no judge of what is JSON.
     plain = shape.narrow(survey.root, layout)
     pattern = shape.pattern(plain) if layout.columns else None
@@ -185,9 +222,10 @@ def _write(
     quoted = shape.pattern(plain, numbers=True) if layout.columns and texts_only else None
     plain_blocks = survey.plain if pattern == survey.pattern else frozenset[tuple[int, int]]()
     repairer = Repairer(layout)
+    explode = job.dataset.schema_.flatten.explode_path
     for careful in (False, True):
         quarantine = job.staging / RECORDS
-        stream = RowStream(job.dataset.source, pattern, quoted, plain_blocks, repairer, quarantine, careful)
+        stream = RowStream(job.dataset.source, explode, pattern, quoted, plain_blocks, repairer, quarantine, careful)
         try:
             return stream, *_copy(job, layout, stream, files, pool, data)
         except duckdb.InvalidInputException:
@@ -200,22 +238,73 @@ def _write(
 
 
 def _copy(
-    job: Job, layout: Layout, stream: RowStream, files: list[RawFile], pool: ThreadPoolExecutor, data: Path
+    job: Job,
+    layout: Layout,
+    stream: RowStream | ColumnStream,
+    files: list[RawFile],
+    pool: ThreadPoolExecutor,
+    data: Path,
 ) -> tuple[tuple[StagedFile, ...], _Dropped]:
     if not files:
         return (), {}
     name = f"{job.manifest.manifest_id}-a{job.attempt}"
+    if job.dataset.output.files == "one_to_one":
+        return _copy_each(job, layout, stream, files, pool, data)
     with duckdb.connect() as connection:
         _configure(connection, job)
-        records = stream.reader(files, pool, job.threads)  # noqa: F841 - DuckDB reads it by name
-        rows, dropped = layout.select("records"), _Dropped()
-        if job.dataset.transform.drops:
-            # Held once, for what is dropped must be counted, and the records can be read only once.
-            connection.execute(f"CREATE TEMP TABLE cleaned AS {rows}")
-            rows, dropped = layout.kept("cleaned"), _dropped(connection)
-        written = connection.execute(layout.copy(rows, str(data), name)).fetchall()
-    staged = (StagedFile(os.path.relpath(path, data), rows, size) for path, rows, size, *_ in written)
+        rows, dropped = _cleaned(connection, job, layout, stream.reader(files, pool, job.threads))
+        row_group_bytes = bytes_of(job.memory) // _ROW_GROUPS_IN_MEMORY
+        written = connection.execute(layout.copy(rows, str(data), name, row_group_bytes)).fetchall()
+    staged = (StagedFile(_spelled_for_hive(path, data), rows, size) for path, rows, size, *_ in written)
     return tuple(sorted((output for output in staged if output.rows), key=lambda output: output.path)), dropped
+
+
+def _copy_each(
+    job: Job,
+    layout: Layout,
+    stream: RowStream | ColumnStream,
+    files: list[RawFile],
+    pool: ThreadPoolExecutor,
+    data: Path,
+) -> tuple[tuple[StagedFile, ...], _Dropped]:
+    """Each file's rows as JSON lines under its own name, in the order that they have there."""
+    staged, dropped = list[StagedFile](), _Dropped()
+    for file in files:
+        name = file.key.removeprefix(job.dataset.source.prefix).removesuffix(columnar.SUFFIX) + json_lines.SUFFIX
+        with duckdb.connect() as connection:
+            _configure(connection, job)
+            connection.execute("SET preserve_insertion_order = true")
+            rows, found = _cleaned(connection, job, layout, stream.reader([file], pool, job.threads))
+            written = json_lines.write_lines(connection, rows, layout.schema.columns, data / name)
+        staged.append(StagedFile(name, written, (data / name).stat().st_size, file.id))
+        dropped |= found
+    return tuple(staged), dropped
+
+
+def _cleaned(
+    connection: duckdb.DuckDBPyConnection, job: Job, layout: Layout, records: pa.RecordBatchReader
+) -> tuple[str, _Dropped]:
+    """A query of the rows that stay, and those that do not, counted."""
+    connection.register("records", records)
+    rows = layout.select("records", typed=job.dataset.source.format == "parquet")
+    if not job.dataset.transform.drops:
+        return rows, _Dropped()
+    # Held once, for what is dropped must be counted, and the records can be read only once.
+    connection.execute(f"CREATE TEMP TABLE cleaned AS {rows}")
+    return layout.kept("cleaned"), _dropped(connection)
+
+
+def _spelled_for_hive(path: str, data: Path) -> str:
+    """The file's path below `data`, its folders renamed to what Hive, Spark and Athena read.
+
+    They take each escaped byte for a character of its own, so only ASCII characters may be escaped.
+    """
+    name = os.path.relpath(path, data)
+    spelled = _ESCAPED_UTF8.sub(lambda match: unquote(match[0]), name)
+    if spelled != name:
+        (data / spelled).parent.mkdir(parents=True, exist_ok=True)
+        (data / name).rename(data / spelled)
+    return spelled
 
 
 def _dropped(connection: duckdb.DuckDBPyConnection) -> _Dropped:
@@ -236,8 +325,12 @@ def _configure(connection: duckdb.DuckDBPyConnection, job: Job) -> None:
     connection.execute("SET autoinstall_known_extensions = false")
 
 
-def _rows_by_file(outputs: tuple[StagedFile, ...], data: Path) -> Counter[str]:
+def _rows_by_file(job: Job, outputs: tuple[StagedFile, ...], data: Path) -> Counter[str]:
     """Rows by source key, counted in the staged files themselves."""
+    if job.dataset.output.format == "json":
+        keys = {file.id: file.key for file in job.manifest.files}
+        lines = ((output.file_id, count_lines(data / output.path)) for output in outputs)
+        return Counter({keys[id_]: rows for id_, rows in lines if id_ is not None})
     if not outputs:
         return Counter()
     paths = ", ".join(literal(str(data / output.path)) for output in outputs)
@@ -247,7 +340,11 @@ def _rows_by_file(outputs: tuple[StagedFile, ...], data: Path) -> Counter[str]:
 
 
 def _outcomes(
-    raw: list[RawFile], survey: Survey, stream: RowStream, written: Counter[str], dropped: _Dropped
+    raw: list[RawFile],
+    survey: Survey | ColumnSurvey,
+    stream: RowStream | ColumnStream,
+    written: Counter[str],
+    dropped: _Dropped,
 ) -> Iterator[FileResult]:
     for file in raw:
         if file.id in survey.unreadable:
@@ -260,15 +357,13 @@ def _outcomes(
             file.key,
             "SUCCEEDED",
             rows_read=stream.rows_read[file.id],
+            rows_exploded=stream.rows_exploded[file.id],
             rows_written=written[file.key],
             rows_rescued=stream.rows_rescued[file.id],
             rows_quarantined=stream.rows_quarantined[file.id],
             dropped=dropped.get(file.key, {}),
         )
-        accounted = result.rows_written + result.rows_quarantined + result.rows_dropped
-        if not result.rows_read == survey.rows[file.id] == accounted:
-            raise ConservationError(
-                f"{file.key}: {survey.rows[file.id]:,} records seen, {result.rows_read:,} read, {result.rows_written:,}"
-                f" in the staged files, {result.rows_quarantined:,} quarantined, {result.rows_dropped:,} dropped"
-            )
+        seen = survey.rows[file.id], survey.exploded[file.id]
+        if seen != (result.rows_read, result.rows_exploded) or not result.is_conserved:
+            raise ConservationError(f"{seen[0]:,} records and {seen[1]:,} more elements seen; {result.account}")
         yield result

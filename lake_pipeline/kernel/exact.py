@@ -78,11 +78,18 @@ def _object(pairs: list[tuple[str, Any]]) -> JsonObject:
     return members if len(members) == len(pairs) else Duplicated(pairs)
 
 
-def _constant(word: str) -> NoReturn:
+def refuse_constant(word: str) -> NoReturn:
+    """For Python's json, which takes NaN and Infinity.
+
+    Raises:
+        BadRecord: always.
+    """
     raise BadRecord(f"{word} is not a JSON value")
 
 
-_DECODER = json.JSONDecoder(parse_int=Number, parse_float=Number, parse_constant=_constant, object_pairs_hook=_object)
+_DECODER = json.JSONDecoder(
+    parse_int=Number, parse_float=Number, parse_constant=refuse_constant, object_pairs_hook=_object
+)
 
 
 def parse(text: bytes) -> JsonObject:
@@ -182,8 +189,8 @@ def is_timestamp(value: str) -> bool:
 
 
 def is_label(value: str) -> bool:
-    """Whether the string is short enough to name a folder."""
-    return len(quote(value, safe="", errors="replace")) <= MAX_LABEL_BYTES
+    """Whether the string can name a folder: not too long, and not empty, or Spark could not read any of the table."""
+    return 0 < len(quote(value, safe="", errors="replace")) <= MAX_LABEL_BYTES
 
 
 def is_double(number: Number) -> bool:

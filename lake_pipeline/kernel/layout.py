@@ -12,7 +12,7 @@ from lake_pipeline.kernel.instants import instant_sql
 from lake_pipeline.kernel.quoting import identifier, literal
 from lake_pipeline.kernel.references import References
 from lake_pipeline.kernel.transform import DROPPED, POSITION, Rules
-from lake_pipeline.schemas import RESERVED, Column, ListOf, Path, Schema, StructOf, Type, type_name
+from lake_pipeline.schemas import RESERVED, Column, ListOf, Path, Schema, StructOf, Type, needs_parquet, type_name
 from lake_pipeline.transforms import Transform
 
 _SQL_TYPES = {
@@ -23,6 +23,12 @@ _SQL_TYPES = {
     "boolean": "BOOLEAN",
     "json": "JSON",
 }
+# Athena reads a file by its row groups and advises 128 MB or more a file
+# (docs.aws.amazon.com/athena/latest/ug/performance-tuning-data-optimization-techniques.html). A row group ends at
+# whichever comes first; its bytes are before compression. A file ends after the row group that makes it full.
+ROW_GROUP_ROWS = 1_000_000
+ROW_GROUP_BYTES = 128 * 2**20
+FILE_BYTES = 512 * 2**20
 
 
 def reserved_names(output: Output) -> frozenset[str]:
@@ -91,9 +97,10 @@ class Layout:
             instants,
         )
 
-    def select(self, source: str) -> str:
+    def select(self, source: str, *, typed: bool = False) -> str:
         """A query over `source` (columns text, file, rescued) with the table's columns and the Hive keys.
 
+        `typed`: `source` has, in place of text, a struct r whose fields are columns by their names, of their types.
         Where a rule may drop rows, `source` has a column position too, and the query has all rows and a column
         `DROPPED` with the rule that drops them.
 
@@ -102,9 +109,12 @@ class Layout:
         """
         position = self.rules.transform.drops
         taken = f"file, rescued{', position' if position else ''}"
-        parsed = f"SELECT json_transform(text, {literal(self.spec)}) AS r, {taken} FROM {source}"
+        record = "r" if typed else f"json_transform(text, {literal(self.spec)}) AS r"
+        parsed = f"SELECT {record}, {taken} FROM {source}"
         columns = [
-            f"{self._value(column)} AS {identifier(_spelled(column, self.output))}" for column in self.columns.values()
+            f"{value} AS {identifier(_spelled(column, self.output))}"
+            for column in self.columns.values()
+            for value in [f"r.{identifier(column.name)}" if typed else self._value(column)]
         ]
         selected = [*columns, "file AS _source_file", "rescued AS _rescued"]
         selected += [f"position AS {identifier(POSITION)}"] if position else []
@@ -117,14 +127,22 @@ class Layout:
         own = f"{identifier(DROPPED)}, {identifier(POSITION)}"
         return f"SELECT * EXCLUDE ({own}) FROM {source} WHERE {identifier(DROPPED)} IS NULL"
 
-    def copy(self, rows: str, target: str, file_name: str) -> str:
-        """The COPY that writes a query's rows as Parquet below the directory `target`."""
-        options = ["FORMAT parquet", f"COMPRESSION {self.output.compression}", "RETURN_STATS true"]
-        keys = [identifier(key) for key, _, _ in partition_keys(self.output.partition_by)]
-        if keys:
-            options += [f"PARTITION_BY ({', '.join(keys)})", f"FILENAME_PATTERN {literal(file_name + '-{i}')}"]
-        else:
-            target = f"{target}/{file_name}-0.parquet"
+    def copy(self, rows: str, target: str, file_name: str, row_group_bytes: int = ROW_GROUP_BYTES) -> str:
+        """The COPY that writes a query's rows as Parquet below the directory `target`, one file a Hive partition.
+
+        A partition of more than `FILE_BYTES` has several. Row groups have `row_group_bytes` at most.
+        """
+        options = [
+            "FORMAT parquet",
+            f"COMPRESSION {self.output.compression}",
+            "RETURN_STATS true",
+            f"ROW_GROUP_SIZE {ROW_GROUP_ROWS}",
+            f"ROW_GROUP_SIZE_BYTES {min(ROW_GROUP_BYTES, row_group_bytes)}",
+            f"FILE_SIZE_BYTES {FILE_BYTES}",
+            f"FILENAME_PATTERN {literal(file_name + '-{i}')}",
+        ]
+        if keys := [identifier(key) for key, _, _ in partition_keys(self.output.partition_by)]:
+            options.append(f"PARTITION_BY ({', '.join(keys)})")
         return f"COPY ({rows}) TO {literal(target)} ({', '.join(options)})"
 
     def _computed(self) -> list[tuple[str, str | None, str]]:
@@ -140,18 +158,20 @@ class Layout:
             return instant_sql(value)
         if column.type == "timestamp":
             return f"CAST({value} AS TIMESTAMPTZ)"
-        return f"CAST({value} AS VARCHAR)" if column.type == "json" else value
+        # As text: Parquet's logical type JSON is read as bytes by Polars and as an extension type by Arrow.
+        return f"CAST({value} AS {_plain_sql_type(column.type)})" if _holds_json(column.type) else value
 
     def _hive(self, part: str | None, name: str) -> str:
         column = _find(self.schema, name)
         if part is None or column is None:
             return "NULL::BIGINT" if part else "NULL::VARCHAR"
-        if column.type == "timestamp":
+        if column.type in ("timestamp", "date"):
             return f"{part}({identifier(_spelled(column, self.output))})"
         if column.type in ("string", "text"):
             return f"{part}(TRY_CAST({identifier(_spelled(column, self.output))} AS TIMESTAMP))"
         raise SchemaConflict(
-            f"output.partition_by: {part}({name}) needs a timestamp or text, and {name} is {type_name(column.type)}"
+            f"output.partition_by: {part}({name}) needs a timestamp, a date or text, and {name} is"
+            f" {type_name(column.type)}"
         )
 
 
@@ -169,7 +189,7 @@ def _label_columns(schema: Schema, output: Output) -> list[Column]:
     """Text columns whose values become folder names."""
     columns = [_find(schema, name) for _, part, name in partition_keys(output.partition_by) if part is None]
     for column in columns:
-        if column and (column.type == "json" or not isinstance(column.type, str)):
+        if column and (column.type in ("json", "binary") or not isinstance(column.type, str)):
             raise SchemaConflict(
                 f"output.partition_by: {column.name} is {type_name(column.type)}, which no folder name can hold"
             )
@@ -190,6 +210,27 @@ def _addressable(spec: dict[str, Any], path: Path) -> bool:
     return False
 
 
+def _holds_json(type_: Type) -> bool:
+    match type_:
+        case ListOf(element):
+            return _holds_json(element)
+        case StructOf(fields):
+            return any(_holds_json(inner) for _, inner in fields)
+        case _:
+            return type_ == "json"
+
+
+def _plain_sql_type(type_: Type) -> str:
+    """The SQL type with JSON as text."""
+    match type_:
+        case ListOf(element):
+            return f"{_plain_sql_type(element)}[]"
+        case StructOf(fields):
+            return f"STRUCT({', '.join(f'{identifier(name)} {_plain_sql_type(inner)}' for name, inner in fields)})"
+        case _:
+            return "VARCHAR" if type_ == "json" else _SQL_TYPES[type_]
+
+
 def _spec(type_: Type) -> Any:
     """The type as `json_transform` wants it; timestamps are taken as text, proved by the expression, and cast later."""
     match type_:
@@ -199,5 +240,7 @@ def _spec(type_: Type) -> Any:
             return {name: _spec(inner) for name, inner in fields}
         case "timestamp":
             return "VARCHAR"
+        case _ if needs_parquet(type_):
+            return "VARCHAR"  # of typed sources alone, which are not parsed
         case _:
             return _SQL_TYPES[type_]

@@ -18,7 +18,9 @@ class Node:
     """One path: the kinds of values seen there, with the file and line that first showed each.
 
     Kinds: boolean, int (to 15 digits), long (to 64 bits), huge (a larger integer), float, string, timestamp (where
-    hinted), array, object, and any (kept as JSON text, not looked into). Null and absent are no kinds.
+    hinted), array, object, and any (kept as JSON text, not looked into). Null and absent are no kinds. In Parquet,
+    where a column's type is looked at and not its values, int is every integer, and there are date, time, binary and
+    decimal(p, s).
     """
 
     examples: dict[str, str] = field(default_factory=dict)

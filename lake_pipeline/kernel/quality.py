@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import pyarrow.dataset as pds
 from lake_pipeline.checks import Checks
 from lake_pipeline.dataset import Output, partition_keys
 from lake_pipeline.errors import CheckInvalid
+from lake_pipeline.kernel.json_reading import patterns, read_sql
 from lake_pipeline.kernel.quoting import identifier, literal
 from lake_pipeline.kernel.results import CheckOutcome, StagedFile
 from lake_pipeline.schemas import Schema
@@ -64,9 +66,14 @@ def _bound(value: float | str) -> str:
 
 
 def evaluate(
-    checks: Checks, output: Output, schema: Schema, data: Path, staged: tuple[StagedFile, ...]
+    checks: Checks,
+    output: Output,
+    schema: Schema,
+    data: Path,
+    staged: tuple[StagedFile, ...],
+    sources: Mapping[int, str],
 ) -> tuple[CheckOutcome, ...]:
-    """Every declared check's outcome on the files staged below `data`.
+    """Every declared check's outcome on the files staged below `data`; `sources` are raw files' keys by id.
 
     Raises:
         CheckInvalid: an expression, a pattern or a bound cannot be evaluated on these columns.
@@ -74,14 +81,18 @@ def evaluate(
     if not checks.names:
         return ()
     rows = sum(file.rows for file in staged)
-    with duckdb.connect() as connection:
-        mentioned = list(dict.fromkeys([*checks.required, *checks.unique, *checks.ranges, *checks.patterns]))
-        _open(connection, output, schema, data, staged, mentioned)
-        # What a declaration says is data: its expressions may look at these rows and at nothing else.
-        connection.execute("SET TimeZone = 'UTC'")
-        connection.execute("SET enable_external_access = false")
-        connection.execute("SET lock_configuration = true")
-        outcomes = [_evaluate(connection, check, check.name in checks.blocking) for check in offending_queries(checks)]
+    declared = [(check, check.name in checks.blocking) for check in offending_queries(checks)]
+    # Without rows none offends, and there may be no columns yet whose types an expression could fit.
+    outcomes = [CheckOutcome(check.name, True, blocking, 0, ()) for check, blocking in declared]
+    if rows:
+        with duckdb.connect() as connection:
+            mentioned = list(dict.fromkeys([*checks.required, *checks.unique, *checks.ranges, *checks.patterns]))
+            _open(connection, output, schema, data, staged, sources, mentioned)
+            # What a declaration says is data: its expressions may look at these rows and at nothing else.
+            connection.execute("SET TimeZone = 'UTC'")
+            connection.execute("SET enable_external_access = false")
+            connection.execute("SET lock_configuration = true")
+            outcomes = [_evaluate(connection, check, blocking) for check, blocking in declared]
     if bounds := checks.row_count:
         passed = bounds.min <= rows and (bounds.max is None or rows <= bounds.max)
         outcomes.append(CheckOutcome("row_count", passed, "row_count" in checks.blocking, 0 if passed else rows, ()))
@@ -112,21 +123,24 @@ def _open(
     schema: Schema,
     data: Path,
     staged: tuple[StagedFile, ...],
+    sources: Mapping[int, str],
     mentioned: list[str],
 ) -> None:
     """Make the view `staged` of the rows, with the Hive keys and every mentioned column."""
     keys = [pa.field(key, pa.int64() if part else pa.string()) for key, part, _ in partition_keys(output.partition_by)]
     names = list(dict.fromkeys([*(column.name for column in schema.columns), *(key.name for key in keys)]))
-    if staged:
-        rows: Any = pds.dataset(
+    if output.format == "json":
+        keys_by_path = {str(data / file.path): sources[file.file_id] for file in staged if file.file_id is not None}
+        connection.execute(f"SET allowed_paths = [{', '.join(map(literal, [*keys_by_path, *patterns(keys_by_path)]))}]")
+        connection.execute(f"CREATE VIEW staged_rows AS {read_sql(schema.columns, keys_by_path)}")
+    else:
+        rows = pds.dataset(
             [str(data / file.path) for file in staged],
             format="parquet",
             partition_base_dir=str(data),
             partitioning=pds.partitioning(pa.schema(keys), flavor="hive") if keys else None,
         )
-    else:
-        rows = pa.table({name: pa.nulls(0, pa.string()) for name in [*names, "_source_file", "_rescued"]})
-    connection.register("staged_rows", rows)
+        connection.register("staged_rows", rows)
     # A column that no record has had yet is NULL in all of them.
     missing = [name for name in mentioned if name not in names]
     nulls = "".join(f", NULL::VARCHAR AS {identifier(name)}" for name in missing)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -23,16 +23,20 @@ _WHITESPACE = b" \t\r\n"
 
 @dataclass(frozen=True)
 class Block:
-    """Record texts (a string array whose UTF-8 is not checked yet) and the 1-based lines they start on."""
+    """Record texts (a string array whose UTF-8 is not checked yet) and the 1-based lines they start on.
+
+    `exploded` of them are no records of the file, but elements after the first of a record's exploded array.
+    """
 
     texts: pa.StringArray
     lines: npt.NDArray[np.int64]
+    exploded: int = 0
 
     def __len__(self) -> int:
         return len(self.texts)
 
 
-def read_blocks(path: Path, name: str, format_: Literal["json", "ndjson"], records: str | None) -> Iterator[Block]:
+def read_blocks(path: Path, name: str, format_: str, records: str | None) -> Iterator[Block]:
     """The records of one raw file in order; a blank line is no record.
 
     Raises:

@@ -89,7 +89,7 @@ class Repairer:
                     raise BadRecord(f"duplicate key {duplicate!r}")
                 held = exact.as_text(item) if column.type == "text" else item
                 fitting = item is None or is_instant(item) if here in self.layout.instants else fits(item, column.type)
-                if not fitting or (held and here in self.layout.labels and not exact.is_label(held)):
+                if not fitting or (held is not None and here in self.layout.labels and not exact.is_label(held)):
                     _rescue(rescued, column.name, item)
                 elif here in self.layout.doors:
                     root[self.layout.doors[here]] = held

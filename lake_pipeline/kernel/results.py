@@ -11,8 +11,9 @@ from lake_pipeline.schemas import Schema
 
 @dataclass(frozen=True)
 class FileResult:
-    """What became of one raw file. rows_read = rows_written + rows_quarantined + rows_dropped.
+    """What became of one raw file: rows_read + rows_exploded = rows_written + rows_quarantined + rows_dropped.
 
+    `rows_read` are its records; `rows_exploded` what `flatten.explode` adds, an array's elements after its first.
     `dropped` counts rows by the declared rule that dropped them; `rows_rescued` is of the rows that were read.
     """
 
@@ -20,6 +21,7 @@ class FileResult:
     key: str
     status: Literal["SUCCEEDED", "QUARANTINED", "FAILED"]
     rows_read: int = 0
+    rows_exploded: int = 0
     rows_written: int = 0
     rows_rescued: int = 0
     rows_quarantined: int = 0
@@ -31,14 +33,31 @@ class FileResult:
     def rows_dropped(self) -> int:
         return sum(self.dropped.values())
 
+    @property
+    def is_conserved(self) -> bool:
+        """Whether every row is accounted for."""
+        return self.rows_read + self.rows_exploded == self.rows_written + self.rows_quarantined + self.rows_dropped
+
+    @property
+    def account(self) -> str:
+        """The file's rows in words."""
+        return (
+            f"{self.key}: {self.rows_read:,} read, {self.rows_exploded:,} added by exploding,"
+            f" {self.rows_written:,} written, {self.rows_quarantined:,} quarantined, {self.rows_dropped:,} dropped"
+        )
+
 
 @dataclass(frozen=True)
 class StagedFile:
-    """One Parquet file: its path below the staging folder, which is also its path below the output prefix."""
+    """A curated file: its path below the staging folder, which is also its path below the output prefix.
+
+    `file_id` is that of the raw file, where one file becomes one file.
+    """
 
     path: str
     rows: int
     bytes: int
+    file_id: int | None = None
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ import pyarrow.compute as pc
 
 from lake_pipeline.dataset import Source
 from lake_pipeline.kernel.exact import BadRecord
+from lake_pipeline.kernel.explode import exploded
 from lake_pipeline.kernel.matching import Mask, ahead, matched, text_of
 from lake_pipeline.kernel.records import Block, read_blocks
 from lake_pipeline.kernel.repair import Repairer
@@ -59,6 +60,7 @@ class RowStream:
     def __init__(
         self,
         source: Source,
+        explode: tuple[str, ...],
         pattern: str | None,
         quoted: str | None,
         plain_blocks: Container[tuple[int, int]],
@@ -67,6 +69,7 @@ class RowStream:
         careful: bool,
     ) -> None:
         self._source = source
+        self._explode = explode
         self._pattern = pattern
         self._quoted = quoted
         self._plain_blocks = plain_blocks
@@ -75,6 +78,7 @@ class RowStream:
         self._quarantine: TextIO | None = None
         self._careful = careful
         self.rows_read: Counter[int] = Counter()
+        self.rows_exploded: Counter[int] = Counter()
         self.rows_rescued: Counter[int] = Counter()
         self.rows_quarantined: Counter[int] = Counter()
 
@@ -105,7 +109,7 @@ class RowStream:
     def _blocks(self, files: list[RawFile]) -> Iterator[tuple[RawFile, Block, bool]]:
         for file in files:
             blocks = read_blocks(file.path, file.key, self._source.format, self._source.records)
-            for number, block in enumerate(blocks):
+            for number, block in enumerate(exploded(blocks, self._explode)):
                 yield file, block, (file.id, number) in self._plain_blocks
 
     def _plain(self, block: Block, known_plain: bool) -> tuple[pa.StringArray, Mask]:
@@ -122,8 +126,9 @@ class RowStream:
         return texts, mask
 
     def _parts(self, file: RawFile, block: Block, texts: pa.StringArray, mask: Mask) -> Iterator[_Part]:
-        positions = np.arange(len(block)) + self.rows_read[file.id]
-        self.rows_read[file.id] += len(block)
+        positions = np.arange(len(block)) + self.rows_read[file.id] + self.rows_exploded[file.id]
+        self.rows_read[file.id] += len(block) - block.exploded
+        self.rows_exploded[file.id] += block.exploded
         if mask.all():
             yield _Part(file.key, texts, pa.nulls(len(block), pa.string()), positions)
             return

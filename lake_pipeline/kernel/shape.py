@@ -43,8 +43,8 @@ _TIMESTAMP = (
     rf'"{_DAY}[T ](?:[01][0-9]|2[0-3]):[0-5][0-9](?::[0-5][0-9](?:\.[0-9]{{1,6}})?)?'
     r'(?:Z|[+-](?:0[0-9]|1[0-4]):[0-5][0-9])?"'
 )
-# What a Hive key's value may be for its folder's name to stay short, however it is encoded.
-_LABEL = r'"(?:[ !#-\[\]-~]{0,64}|[^"\\\x00-\x1f]{0,16})"'
+# What a Hive key's value may be for its folder's name to stay short, however it is encoded: less than exact.is_label.
+_LABEL = r'"(?:[ !#-\[\]-~]{1,64}|[^"\\\x00-\x1f]{1,16})"'
 _ANY_DEPTH = 4
 # Of what a text column holds, only what DuckDB writes as it was spelled: integers of up to 18 digits, decimals of up
 # to 14 without a needless zero or an exponent, strings inside arrays and objects without \\u escapes.

@@ -16,6 +16,7 @@ import numpy.typing as npt
 from lake_pipeline.dataset import Source
 from lake_pipeline.evolution import too_wide
 from lake_pipeline.kernel import exact, shape
+from lake_pipeline.kernel.explode import exploded
 from lake_pipeline.kernel.matching import Mask, ahead, matched, text_of
 from lake_pipeline.kernel.observed import Lens, Node, observe
 from lake_pipeline.kernel.records import Block, read_blocks
@@ -39,7 +40,8 @@ class RawFile:
 class Survey:
     """What the manifest's readable files hold.
 
-    `rows`: records by file id; `unreadable`: reason by file id, for files that are to be quarantined whole;
+    `rows`: records by file id; `exploded`: rows that exploding the array at `explode` adds to them;
+    `unreadable`: reason by file id, for files that are to be quarantined whole;
     `vanished`: the same for files that went away; `plain`: (file id, block number) of the blocks whose every record
     matched `pattern`, as it is at the end. With far more paths than `max_columns` nothing more is learnt where
     the schema is `fixed`, and it is an error where they would become columns.
@@ -49,8 +51,10 @@ class Survey:
     source: Source
     max_columns: int
     fixed: bool
+    explode: tuple[str, ...] = ()
     root: Node = field(default_factory=Node)
     rows: dict[int, int] = field(default_factory=dict)
+    exploded: dict[int, int] = field(default_factory=dict)
     unreadable: dict[int, str] = field(default_factory=dict)
     vanished: dict[int, str] = field(default_factory=dict)
     pattern: str | None = None
@@ -78,11 +82,13 @@ class Survey:
             self.look([file for file in files if file.id not in left_out], pool, depth)
 
     def _look_at(self, file: RawFile, pool: Executor, depth: int) -> None:
-        rows = 0
+        rows = added = 0
         reasons: list[str] = []
         blocks = read_blocks(file.path, file.key, self.source.format, self.source.records)
+        blocks = exploded(blocks, self.explode)
         for number, (block, (pattern, mask)) in enumerate(ahead(pool, self._match, blocks, depth)):
             rows += len(block)
+            added += block.exploded
             if pattern != self.pattern and not mask.all():
                 pattern, mask = matched(block, self.pattern)  # the expression has widened since
             if not mask.all():
@@ -91,7 +97,8 @@ class Survey:
                 self.plain.add((file.id, number))
         if rows and len(reasons) == rows:
             raise Unreadable(f"none of its {rows:,} records can be read; the first: {reasons[0]}")
-        self.rows[file.id] = rows
+        self.rows[file.id] = rows - added
+        self.exploded[file.id] = added
 
     def _match(self, block: Block) -> tuple[str | None, Mask]:
         return matched(block, self.pattern)

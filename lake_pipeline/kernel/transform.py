@@ -112,7 +112,7 @@ class Rules:
                 value = forms[form].format(trimmed=trimmed)
                 if column.name.lower() in self.labels:
                     # A few letters have more bytes in the other case, and a folder's name has no room to grow.
-                    value = f"CASE WHEN strlen({value}) > strlen({here}) THEN {trimmed} ELSE {value} END"
+                    value = f"nullif(CASE WHEN strlen({value}) > strlen({here}) THEN {trimmed} ELSE {value} END, '')"
                 yield f"{value} AS {here}"
 
     def _enriched(self, rule: Enrichment) -> Iterator[str]:

@@ -162,7 +162,16 @@ class AttemptLedger(LedgerConnection):
         waiting = [key for (key,) in self._queries.keys_with_waiting_version(connection, **this)]
         self._finish_files(connection, **this, files=files)
         self._queries.retire_outputs(connection, **this)
-        self._write_outputs(connection, self._queries.commit_outputs, **this, attempt=attempt, outputs=outputs)
+        self._write_outputs(
+            connection,
+            self._queries.commit_outputs,
+            this["dataset"],
+            this["manifest_id"],
+            attempt,
+            outputs,
+            file_ids=[output.file_id for output in outputs],
+            staged=[output.staged_path for output in outputs],
+        )
         self._queries.commit_manifest(connection, **this, schema_version=schema_version, metrics=Jsonb(metrics))
         self._settle_versions(connection, this["dataset"], waiting)
 
@@ -202,6 +211,7 @@ class AttemptLedger(LedgerConnection):
             rescued=[file.rows_rescued for file in files],
             quarantined=[file.rows_quarantined for file in files],
             dropped=[file.rows_dropped for file in files],
+            exploded=[file.rows_exploded for file in files],
             classes=[file.error_class for file in files],
             messages=[file.error_message and _text(file.error_message) for file in files],
         )
@@ -215,7 +225,13 @@ class AttemptLedger(LedgerConnection):
 
     @staticmethod
     def _write_outputs(
-        connection: Connection, query: Any, dataset: str, manifest_id: str, attempt: int, outputs: Sequence[OutputFile]
+        connection: Connection,
+        query: Any,
+        dataset: str,
+        manifest_id: str,
+        attempt: int,
+        outputs: Sequence[OutputFile],
+        **more: list[Any],
     ) -> None:
         written = query(
             connection,
@@ -225,6 +241,7 @@ class AttemptLedger(LedgerConnection):
             paths=[output.path for output in outputs],
             rows=[output.rows for output in outputs],
             bytes=[output.bytes for output in outputs],
+            **more,
         )
         if written != len(outputs):
             raise LedgerError(f"{dataset} {manifest_id}: one of its outputs is another manifest's")

@@ -46,7 +46,7 @@ class CircuitLedger(LedgerConnection):
             circuit, now = self._lock(connection, name)
             if circuit.state(now) == "open":
                 raise CircuitOpen(
-                    f"{name}, after {circuit.failures} failures in a row, is not called before"
+                    f"{name}, after {circuit.failures} failures in a row, until"
                     f" {circuit.open_until:%Y-%m-%d %H:%M:%S %Z}; the last was {circuit.last_error}"
                 )
             if circuit.state(now) == "half-open":

@@ -148,7 +148,25 @@ class FileRow:
     rows_rescued: int | None
     rows_quarantined: int | None
     rows_dropped: int | None
+    rows_exploded: int | None
     archived_key: str | None
+
+
+@dataclass(frozen=True)
+class FileMetadata:
+    """What became of a raw file; `output_paths` are all files of its manifest where rows of many share them."""
+
+    file_id: int
+    source_path: str
+    output_paths: list[str] | None
+    status: FileStatus
+    started_at: datetime | None
+    ended_at: datetime | None
+    record_count: int | None
+    file_size_bytes: int
+    error_message: str | None
+    created_at: datetime
+    updated_at: datetime
 
 
 @dataclass(frozen=True)
@@ -193,17 +211,24 @@ class FileOutcome:
     rows_rescued: int = 0
     rows_quarantined: int = 0
     rows_dropped: int = 0
+    rows_exploded: int = 0
     error_class: str | None = None
     error_message: str | None = None
 
 
 @dataclass(frozen=True)
 class OutputFile:
-    """A curated file: its key in the store, its rows and its bytes."""
+    """A curated file: its key in the store, its rows and its bytes.
+
+    Where one raw file becomes one file, `file_id` is that of the raw file, and `staged_path` is where the content lies
+    that the key gets once it is committed.
+    """
 
     path: str
     rows: int
     bytes: int
+    file_id: int | None = None
+    staged_path: str | None = None
 
 
 @dataclass(frozen=True)

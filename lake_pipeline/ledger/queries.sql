@@ -29,12 +29,27 @@ SELECT count(*) AS added, coalesce(array_agg(s3_key) FILTER (WHERE EXISTS (
 )), '{}') AS versioned
 FROM added;
 
+-- name: register_unseen(dataset)!
+-- Insert what is of keys that have no version yet.
+INSERT INTO lake.file_processing_status (dataset, s3_key, etag, size, last_modified, landing_group)
+SELECT :dataset, s3_key, etag, size, last_modified, landing_group FROM incoming i
+WHERE NOT EXISTS (SELECT FROM lake.file_processing_status f WHERE f.dataset = :dataset AND f.s3_key = i.s3_key);
+
+-- name: otherwise_known(dataset)
+-- Keys that are known, but not in this version, or were done with in it.
+SELECT i.s3_key FROM incoming i
+WHERE NOT EXISTS (
+    SELECT FROM lake.file_processing_status f
+    WHERE f.dataset = :dataset AND f.s3_key = i.s3_key AND f.etag = i.etag AND f.status <> 'SUPERSEDED'
+);
+
 -- name: restore_incoming(dataset)
 -- A superseded version that lies in the store again is the newest one again; its keys.
 UPDATE lake.file_processing_status f
 SET id = DEFAULT, status = 'PENDING', manifest_id = NULL, retry_count = 0, error_class = NULL, error_message = NULL,
     last_modified = i.last_modified, discovered_at = now(), claimed_at = NULL, processed_at = NULL, rows_read = NULL,
-    rows_written = NULL, rows_rescued = NULL, rows_quarantined = NULL, rows_dropped = NULL, archived_key = NULL
+    rows_written = NULL, rows_rescued = NULL, rows_quarantined = NULL, rows_dropped = NULL, rows_exploded = NULL,
+    archived_key = NULL
 FROM incoming i
 WHERE f.dataset = :dataset AND f.s3_key = i.s3_key AND f.etag = i.etag AND f.status = 'SUPERSEDED'
     -- A late notice of the old upload is not a new upload.
@@ -83,6 +98,17 @@ WHERE older.dataset = :dataset AND older.s3_key = k.s3_key
             AND newer.status = 'PENDING'
     );
 
+-- name: unconverted_versions(dataset, keys)
+-- Versions of these keys that no manifest holds and whose rows are not in the lake.
+SELECT id, s3_key FROM lake.file_processing_status
+WHERE dataset = :dataset AND s3_key = ANY (:keys) AND status IN ('PENDING', 'FAILED') AND manifest_id IS NULL;
+
+-- name: supersede_deleted(dataset, ids, message)!
+-- Those of the versions that are still so were deleted, and nothing came in their place.
+UPDATE lake.file_processing_status
+SET status = 'SUPERSEDED', error_class = 'ObjectDeleted', error_message = :message, processed_at = clock_timestamp()
+WHERE dataset = :dataset AND id = ANY (:ids) AND status IN ('PENDING', 'FAILED') AND manifest_id IS NULL;
+
 -- name: save_cursor(dataset, last_key)!
 -- Remember how far a listing came.
 INSERT INTO lake.discovery_cursors (dataset, last_key) VALUES (:dataset, :last_key)
@@ -95,6 +121,16 @@ DELETE FROM lake.discovery_cursors WHERE dataset = :dataset;
 -- name: cursor(dataset)$
 -- Where to go on with a listing.
 SELECT last_key FROM lake.discovery_cursors WHERE dataset = :dataset;
+
+-- name: report_progress(dataset, url)^
+-- How far an inventory report was read: whole files, and rows of the next one.
+SELECT files, rows FROM lake.report_cursors WHERE dataset = :dataset AND url = :url;
+
+-- name: save_report_progress(dataset, url, files, rows)!
+-- Remember it, of the newest report only.
+INSERT INTO lake.report_cursors (dataset, url, files, rows) VALUES (:dataset, :url, :files, :rows)
+ON CONFLICT (dataset) DO UPDATE
+SET url = excluded.url, files = excluded.files, rows = excluded.rows, updated_at = now();
 
 -- ---------------------------------------------------------------- planning
 
@@ -265,17 +301,19 @@ JOIN lake.file_processing_status newer
     ON newer.dataset = f.dataset AND newer.s3_key = f.s3_key AND newer.id > f.id AND newer.status = 'PENDING'
 WHERE f.dataset = :dataset AND f.manifest_id = :manifest_id AND f.status = 'PROCESSING';
 
--- name: finish_files(dataset, manifest_id, ids, statuses, read, written, rescued, quarantined, dropped, classes, messages)!
+-- name: finish_files(dataset, manifest_id, ids, statuses, read, written, rescued, quarantined, dropped, exploded, classes, messages)!
 -- Record what became of each file; a failed one leaves the manifest, to be claimed again.
 UPDATE lake.file_processing_status f
 SET status = o.status, rows_read = o.rows_read, rows_written = o.rows_written, rows_rescued = o.rows_rescued,
-    rows_quarantined = o.rows_quarantined, rows_dropped = o.rows_dropped, error_class = o.error_class, error_message = o.error_message,
-    processed_at = clock_timestamp(), retry_count = f.retry_count + CASE WHEN o.status = 'FAILED' THEN 1 ELSE 0 END,
+    rows_quarantined = o.rows_quarantined, rows_dropped = o.rows_dropped, rows_exploded = o.rows_exploded,
+    error_class = o.error_class, error_message = o.error_message, processed_at = clock_timestamp(),
+    retry_count = f.retry_count + CASE WHEN o.status = 'FAILED' THEN 1 ELSE 0 END,
     manifest_id = CASE WHEN o.status = 'FAILED' THEN NULL ELSE f.manifest_id END
 FROM unnest(
     :ids::bigint[], :statuses::text[], :read::bigint[], :written::bigint[], :rescued::bigint[], :quarantined::bigint[],
-    :dropped::bigint[], :classes::text[], :messages::text[]
-) AS o (id, status, rows_read, rows_written, rows_rescued, rows_quarantined, rows_dropped, error_class, error_message)
+    :dropped::bigint[], :exploded::bigint[], :classes::text[], :messages::text[]
+) AS o (id, status, rows_read, rows_written, rows_rescued, rows_quarantined, rows_dropped, rows_exploded,
+    error_class, error_message)
 WHERE f.id = o.id AND f.dataset = :dataset AND f.manifest_id = :manifest_id AND f.status = 'PROCESSING';
 
 -- name: unfinished_files(dataset, manifest_id)$
@@ -321,14 +359,48 @@ ON CONFLICT (dataset, path) DO UPDATE SET attempt = excluded.attempt WHERE o.man
 -- What an earlier commit listed counts no more, unless the next statement lists it again.
 UPDATE lake.outputs SET committed = false WHERE dataset = :dataset AND manifest_id = :manifest_id AND committed;
 
--- name: commit_outputs(dataset, manifest_id, attempt, paths, rows, bytes)!
--- The curated files that hold the manifest's rows.
-INSERT INTO lake.outputs AS o (dataset, manifest_id, attempt, path, rows, bytes, committed)
+-- name: commit_outputs(dataset, manifest_id, attempt, paths, rows, bytes, file_ids, staged)!
+-- The curated files that hold the manifest's rows; those with a staged path get their content after the commit.
+INSERT INTO lake.outputs AS o (dataset, manifest_id, attempt, path, rows, bytes, file_id, staged_path, committed)
 SELECT :dataset, :manifest_id, :attempt, u.*, true
-FROM unnest(:paths::text[], :rows::bigint[], :bytes::bigint[]) AS u
+FROM unnest(:paths::text[], :rows::bigint[], :bytes::bigint[], :file_ids::bigint[], :staged::text[]) AS u
 ON CONFLICT (dataset, path) DO UPDATE
-SET attempt = excluded.attempt, rows = excluded.rows, bytes = excluded.bytes, committed = true
+SET attempt = excluded.attempt, rows = excluded.rows, bytes = excluded.bytes, file_id = excluded.file_id,
+    staged_path = excluded.staged_path, committed = true
 WHERE o.manifest_id = excluded.manifest_id;
+
+-- name: manifests_to_release(dataset)
+-- Manifests with committed files that are not under their names yet, or with names that no commit lists any more.
+SELECT DISTINCT manifest_id FROM lake.outputs
+WHERE dataset = :dataset AND (staged_path IS NOT NULL OR NOT committed) ORDER BY manifest_id;
+
+-- name: outputs_to_release(dataset, manifest_id)
+-- Committed content and the names that it is still to get.
+SELECT staged_path, path FROM lake.outputs
+WHERE dataset = :dataset AND manifest_id = :manifest_id AND committed AND staged_path IS NOT NULL ORDER BY path;
+
+-- name: unreleased_outputs(dataset)
+-- Names that are still to get committed content.
+SELECT path FROM lake.outputs WHERE dataset = :dataset AND staged_path IS NOT NULL;
+
+-- name: is_released(dataset, manifest_id)$
+-- Whether every committed file of the manifest is under its name.
+SELECT NOT EXISTS (
+    SELECT FROM lake.outputs WHERE dataset = :dataset AND manifest_id = :manifest_id AND staged_path IS NOT NULL
+);
+
+-- name: limit_idleness#
+-- A machine that is cut off does not hold its locks for ever; longer than any one copy takes.
+SET LOCAL idle_in_transaction_session_timeout = '10min';
+
+-- name: mark_released(dataset, paths)!
+-- Those names have their content.
+UPDATE lake.outputs SET staged_path = NULL WHERE dataset = :dataset AND path = ANY (:paths::text[]);
+
+-- name: output_sources(dataset)
+-- The curated files that are one raw file's, and that file's key.
+SELECT o.path, f.s3_key FROM lake.outputs o JOIN lake.file_processing_status f ON f.id = o.file_id
+WHERE o.dataset = :dataset AND o.committed ORDER BY o.path;
 
 -- name: manifest_leftovers(dataset, manifest_id)
 -- Paths of a manifest that may be in the store and that no commit lists.
@@ -348,6 +420,10 @@ DELETE FROM lake.outputs WHERE dataset = :dataset AND path = ANY (:paths::text[]
 -- record_class: OutputFile
 -- The curated files of a dataset.
 SELECT path, rows, bytes FROM lake.outputs WHERE dataset = :dataset AND committed ORDER BY path;
+
+-- name: example_output(dataset)$
+-- A curated file of a dataset, whichever.
+SELECT path FROM lake.outputs WHERE dataset = :dataset AND committed LIMIT 1;
 
 -- name: commit_mark(dataset)$
 -- Differs after every commit of the dataset; empty before the first.
@@ -444,7 +520,8 @@ WHERE dataset = :dataset AND manifest_id IN (SELECT manifest_id FROM requeued)
 -- Files that have no rows in the lake are claimable again.
 UPDATE lake.file_processing_status
 SET status = 'PENDING', manifest_id = NULL, retry_count = 0, error_class = NULL, error_message = NULL, rows_read = NULL,
-    rows_written = NULL, rows_rescued = NULL, rows_quarantined = NULL, rows_dropped = NULL, processed_at = NULL
+    rows_written = NULL, rows_rescued = NULL, rows_quarantined = NULL, rows_dropped = NULL, rows_exploded = NULL,
+    processed_at = NULL
 WHERE dataset = :dataset AND id IN (SELECT id FROM requeued WHERE manifest_id IS NULL)
     AND status IN ('QUARANTINED', 'FAILED');
 
@@ -464,10 +541,18 @@ FROM lake.file_processing_status WHERE dataset = :dataset AND status IN ('PENDIN
 -- The rows of raw files, by key and version.
 SELECT id, dataset, s3_key, etag, size, last_modified, landing_group, status, manifest_id, glue_job_run_id, retry_count,
     error_class, error_message, discovered_at, claimed_at, processed_at, rows_read, rows_written, rows_rescued,
-    rows_quarantined, rows_dropped, archived_key
+    rows_quarantined, rows_dropped, rows_exploded, archived_key
 FROM lake.file_processing_status
 WHERE dataset = :dataset AND (:status::text IS NULL OR status = :status) AND (:key::text IS NULL OR s3_key = :key)
 ORDER BY s3_key, id;
+
+-- name: file_metadata(dataset, status, key)
+-- A record of what became of each raw file, by key and version.
+SELECT file_id, source_path, output_paths, status, started_at, ended_at, record_count, file_size_bytes, error_message,
+    created_at, updated_at
+FROM lake.file_metadata
+WHERE dataset = :dataset AND (:status::text IS NULL OR status = :status) AND (:key::text IS NULL OR source_path = :key)
+ORDER BY source_path, file_id;
 
 -- name: statuses_of(dataset, keys)
 -- The state of the newest version of each key.
@@ -483,7 +568,7 @@ ORDER BY min(id) OVER (PARTITION BY landing_group), landing_group, id;
 
 -- name: unknown_versions(dataset, keys, etags)
 -- Those of the object versions that the ledger does not know, or was done with.
-SELECT k.s3_key FROM unnest(:keys::text[], :etags::text[]) AS k (s3_key, etag)
+SELECT k.s3_key, k.etag FROM unnest(:keys::text[], :etags::text[]) AS k (s3_key, etag)
 WHERE NOT EXISTS (
     SELECT FROM lake.file_processing_status f
     WHERE f.dataset = :dataset AND f.s3_key = k.s3_key AND f.etag = k.etag AND f.status <> 'SUPERSEDED'

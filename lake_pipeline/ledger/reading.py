@@ -11,9 +11,9 @@ from lake_pipeline.ledger.connection import LedgerConnection
 from lake_pipeline.ledger.models import (
     FILE_STATUSES,
     BacklogSummary,
+    FileMetadata,
     FileRow,
     FileStatus,
-    ListedObject,
     ManifestRow,
     ManifestSummary,
     SchemaVersion,
@@ -47,6 +47,19 @@ class ReadingLedger(LedgerConnection):
             cursor.execute(self._queries.files.sql, parameters)
             yield from cursor
 
+    def file_metadata(
+        self, dataset: str, *, status: FileStatus | None = None, key: str | None = None
+    ) -> Iterator[FileMetadata]:
+        """A record of what became of each raw file, by key and version, streamed."""
+        parameters = {"dataset": dataset, "status": status, "key": key}
+        with (
+            self._transaction() as connection,
+            connection.cursor("metadata", row_factory=class_row(FileMetadata)) as cursor,
+        ):
+            cursor.itersize = 2000
+            cursor.execute(self._queries.file_metadata.sql, parameters)
+            yield from cursor
+
     def statuses(self, dataset: str, keys: list[str]) -> dict[str, FileStatus]:
         """The state of the newest version of each of these keys that the ledger knows."""
         with self._transaction() as connection:
@@ -62,17 +75,11 @@ class ReadingLedger(LedgerConnection):
             cursor.execute(self._queries.waiting_files.sql, {"dataset": dataset})
             yield from cursor
 
-    def unknown_versions(self, dataset: str, objects: list[ListedObject]) -> list[ListedObject]:
-        """Those of the objects that discovery would register; nothing is registered."""
+    def unknown_versions(self, dataset: str, versions: list[tuple[str, str]]) -> set[tuple[str, str]]:
+        """Those of these (key, ETag) that discovery would register; nothing is registered."""
+        keys, etags = zip(*versions, strict=True) if versions else ((), ())
         with self._transaction() as connection:
-            rows = self._queries.unknown_versions(
-                connection,
-                dataset=dataset,
-                keys=[item.key for item in objects],
-                etags=[item.etag for item in objects],
-            )
-            unknown = {key for (key,) in rows}
-        return [item for item in objects if item.key in unknown]
+            return set(self._queries.unknown_versions(connection, dataset=dataset, keys=list(keys), etags=list(etags)))
 
     def set_aside(self, dataset: str, *, key: str | None = None, manifest: str | None = None) -> Iterator[SetAsideFile]:
         """Files that were quarantined whole or have records in quarantine, by key, streamed."""

@@ -14,7 +14,7 @@ from typing import BinaryIO, TypeVar
 import obstore
 from obstore.store import LocalStore
 
-from lake_pipeline.errors import ObjectChanged, ObjectMissing, StoreError
+from lake_pipeline.errors import ObjectMissing, StoreError
 from lake_pipeline.store.objects import (
     PAGE,
     Copy,
@@ -23,6 +23,7 @@ from lake_pipeline.store.objects import (
     batched,
     described,
     if_match,
+    refuse_other,
     translate,
     translated,
 )
@@ -92,7 +93,7 @@ class Directory:
         if not path.is_file():
             raise ObjectMissing(key)
         if size is not None or etag is not None:
-            _refuse_other(self.head(key), size, etag)
+            refuse_other(self.head(key), size, etag)
         return path
 
     def put(self, key: str, data: bytes) -> None:
@@ -114,7 +115,7 @@ class Directory:
     def move(self, moves: Sequence[Move]) -> Sequence[StoreError | None]:
         def rename(item: Move) -> StoreError | None:
             try:
-                _refuse_other(self.head(item.source), item.size, item.etag)
+                refuse_other(self.head(item.source), item.size, item.etag)
                 (self._root / item.target).parent.mkdir(parents=True, exist_ok=True)
                 (self._root / item.source).replace(self._root / item.target)
             except Exception as error:
@@ -142,11 +143,6 @@ class Directory:
 def _each(act: Callable[[_T], _R], items: Sequence[_T]) -> list[_R]:
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         return list(pool.map(act, items))
-
-
-def _refuse_other(found: StoredObject, size: int | None, etag: str | None) -> None:
-    if size not in (None, found.size) or etag not in (None, found.etag):
-        raise ObjectChanged(f"{found.key} is another version by now")
 
 
 def _link(source: Path, target: Path) -> None:

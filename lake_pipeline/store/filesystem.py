@@ -5,6 +5,7 @@ DuckDB's httpfs would be downloaded when first used, and each would look for cre
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from datetime import datetime
 from typing import Any, BinaryIO
@@ -14,6 +15,9 @@ from fsspec.spec import AbstractFileSystem
 from lake_pipeline.errors import ObjectMissing
 from lake_pipeline.store.objects import StoredObject
 from lake_pipeline.store.store import Store
+
+# How a character that a pattern gives a meaning to is said to mean itself.
+_LITERAL = re.compile(r"\[([*?\[])\]")
 
 
 class S3FileSystem(AbstractFileSystem):  # type: ignore[misc] # fsspec ships no types
@@ -49,8 +53,8 @@ class S3FileSystem(AbstractFileSystem):  # type: ignore[misc] # fsspec ships no 
         return self._head(path).last_modified
 
     def glob(self, path: str, **_: Any) -> Iterable[str]:
-        """The path itself: tables name their files, whose keys may hold what looks like a pattern."""
-        return [path]
+        """The path itself, what is between brackets taken literally: tables name their files, and match none."""
+        return [_LITERAL.sub(r"\1", path)]
 
     def open(self, path: str, mode: str = "rb", **_: Any) -> BinaryIO:
         if mode != "rb":

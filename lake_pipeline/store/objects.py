@@ -104,6 +104,12 @@ def if_match(etag: str | None) -> Any:
     return {"if_match": f'"{etag}"'} if etag else {}
 
 
+def refuse_other(found: StoredObject, size: int | None, etag: str | None) -> None:
+    """Raise ObjectChanged where an object has not the size or the ETag that is asked for."""
+    if size not in (None, found.size) or etag not in (None, found.etag):
+        raise ObjectChanged(f"{found.key} is another version by now")
+
+
 @contextmanager
 def translated(key: str) -> Iterator[None]:
     """Turn what clients raise into errors of ours that name the key."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO, TypeVar, cast
@@ -19,15 +20,14 @@ from lake_pipeline.store.objects import (
     batched,
     described,
     if_match,
+    refuse_other,
     translate,
     translated,
 )
-from lake_pipeline.store.s3_clients import S3Clients
+from lake_pipeline.store.s3_clients import AT_ONCE, S3Clients
 from lake_pipeline.store.s3_file import S3File
 from lake_pipeline.store.s3_requests import S3Requests, is_path
 
-# One prefix of S3 takes 3,500 writes a second; at 20 ms each this is about as many.
-_AT_ONCE = 64
 # Each upload sends several parts at once by itself.
 _UPLOADS = 8
 # S3 takes 10,000 parts: objects of up to 160 GB.
@@ -61,7 +61,7 @@ class S3:
                 return await self._head(key)
             return None
 
-        return _each(head, keys, _AT_ONCE)
+        return _each(head, keys, AT_ONCE)
 
     async def _head(self, key: str) -> StoredObject:
         if not is_path(key):
@@ -132,55 +132,50 @@ class S3:
             size = item.size if item.size is not None else (await self._head(item.source)).size
             await self._copy(item.source, item.target, size)
 
-        _each(copy, copies, _AT_ONCE)
+        _each(copy, copies, AT_ONCE)
 
     async def _copy(self, source: str, target: str, size: int) -> None:
         if size > self._largest_copy or not (is_path(source) and is_path(target)):
-            await asyncio.to_thread(self._requests.copy, source, target)
+            await asyncio.to_thread(self._requests.copy, source, target, size)
             return
         with translated(source):
             await obstore.copy_async(self._clients.obstore, source, target)
 
     def move(self, moves: Sequence[Move]) -> Sequence[StoreError | None]:
         outcomes: list[StoreError | None] = []
-        for batch in batched(moves, PAGE):
-            copied = _each(self._copy_verified, batch, _AT_ONCE)
-            # Each goes only while it is the version that was copied: another may have landed meanwhile.
-            sources = [(item.source, etag) for item, etag in zip(batch, copied, strict=True) if isinstance(etag, str)]
-            refused = self._requests.delete(sources)
-            outcomes += [
-                refused.get(item.source) if isinstance(etag, str) else etag
-                for item, etag in zip(batch, copied, strict=True)
-            ]
+        # Not by obstore, which cannot make a copy depend on its source's ETag: whatever came between would be copied.
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            for batch in batched(moves, PAGE):
+                copied = list(pool.map(self._copy_verified, batch))
+                # Each goes only while it is the version that was copied: another may have landed meanwhile.
+                versions = [
+                    (item.source, etag) for item, etag in zip(batch, copied, strict=True) if isinstance(etag, str)
+                ]
+                refused = self._requests.delete(versions)
+                outcomes += [
+                    refused.get(item.source) if isinstance(etag, str) else etag
+                    for item, etag in zip(batch, copied, strict=True)
+                ]
         return outcomes
 
-    async def _copy_verified(self, move: Move) -> str | StoreError:
+    def _copy_verified(self, move: Move) -> str | StoreError:
         """The ETag of the version that was copied, or why there is no copy of it."""
         try:
             size, etag = move.size, move.etag
             if size is None or etag is None:
-                found = await self._head(move.source)
-                if size not in (None, found.size):
-                    return ObjectChanged(f"{move.source} is another version by now")
+                found = self.head(move.source)
+                refuse_other(found, size, etag)
                 size, etag = found.size, found.etag
-            await self._copy(move.source, move.target, size)
-            copy = await self._head(move.target)
-            if (copy.size, copy.etag) == (size, etag):
+            if self._requests.copy(move.source, move.target, size, etag) == etag:
                 return etag
-            return await self._explain(move, copy, size, etag)
+            # In parts, or under KMS, a copy has an ETag of its own.
+            copy = self.head(move.target)
+            if copy.size == size and (copy.etag == etag or not self.tells_by_etag(move.target, copy.etag, etag)):
+                return etag
+            refuse_other(self.head(move.source), size, etag)
+            return StoreError(f"the copy of {move.source} at {move.target} differs from it; the source was kept")
         except Exception as error:
             return translate(error, move.source)
-
-    async def _explain(self, move: Move, copy: StoredObject, size: int, etag: str) -> str | StoreError:
-        """Why a copy does not look like its source: the source was replaced, or its ETag is not what a copy keeps."""
-        now = await self._head(move.source)
-        if now.etag != etag:
-            # What was copied is a version that nobody asked to move.
-            await asyncio.to_thread(self._requests.delete, [(move.target, copy.etag)])
-            return ObjectChanged(f"{move.source} is another version by now")
-        if copy.size == size and not await asyncio.to_thread(self.tells_by_etag, move.target, copy.etag, etag):
-            return etag
-        return StoreError(f"the copy of {move.source} at {move.target} differs from it; the source was kept")
 
     def delete(self, keys: Sequence[str]) -> None:
         for error in self._requests.delete([(key, None) for key in keys]).values():

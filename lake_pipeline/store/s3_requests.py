@@ -82,18 +82,32 @@ class S3Requests:
                 str(path), named["Bucket"], named["Key"], ExtraArgs=self._clients.write_headers
             )
 
-    def copy(self, source: str, target: str) -> None:
-        """A copy inside of S3, in parts where it is large."""
+    def copy(self, source: str, target: str, size: int, etag: str | None = None) -> str | None:
+        """Copy inside of S3, in parts where it is large; with an `etag` only that version. The copy's ETag, if told.
+
+        Raises:
+            ObjectChanged: the source has another ETag.
+        """
+        extra = self._clients.write_headers | ({"CopySourceIfMatch": f'"{etag}"'} if etag else {})
+        with _translated(source):
+            if size > self._largest_copy:
+                self._copy_in_parts(source, target, extra)
+                return None
+            done = self._clients.boto3.copy_object(**self._named(target), CopySource=self._named(source), **extra)
+            return str(done["CopyObjectResult"]["ETag"]).strip('"')
+
+    def _copy_in_parts(self, source: str, target: str, extra: dict[str, str]) -> None:
         from boto3.s3.transfer import TransferConfig
 
-        parts = TransferConfig(
-            multipart_threshold=self._largest_copy, multipart_chunksize=min(_COPY_PART, self._largest_copy)
-        )
+        part = min(_COPY_PART, self._largest_copy)
         named = self._named(target)
-        with _translated(source):
-            self._clients.boto3.copy(
-                self._named(source), named["Bucket"], named["Key"], ExtraArgs=self._clients.write_headers, Config=parts
-            )
+        self._clients.boto3.copy(
+            self._named(source),
+            named["Bucket"],
+            named["Key"],
+            ExtraArgs=extra,
+            Config=TransferConfig(multipart_threshold=part, multipart_chunksize=part),
+        )
 
     def delete(self, versions: Sequence[tuple[str, str | None]]) -> dict[str, StoreError]:
         """Delete keys, 1,000 a request, each only while it has the ETag named with it; why some were not.
