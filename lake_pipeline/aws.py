@@ -6,6 +6,9 @@ from typing import Any
 
 import boto3
 from botocore.config import Config
+from botocore.exceptions import BotoCoreError
+
+from lake_pipeline.errors import SettingsError
 
 # A long poll of SQS takes 20 s, so an answer may take longer than that and no longer than a minute.
 _CONFIG = Config(
@@ -20,6 +23,12 @@ def client(service: str, connections: int = 10, *, attempts: int = 8) -> Any:
 
     It tries again, with backoff, where AWS throttles or a connection fails: `attempts` in all. Good for many threads,
     of which so many keep their `connections`.
+
+    Raises:
+        SettingsError: no region is set, or the profile that is named is not there.
     """
     config = Config(max_pool_connections=connections, retries={"mode": "adaptive", "total_max_attempts": attempts})
-    return boto3.session.Session().client(service, config=_CONFIG.merge(config))
+    try:
+        return boto3.session.Session().client(service, config=_CONFIG.merge(config))
+    except BotoCoreError as error:
+        raise SettingsError(f"AWS, {service}: {error}") from error

@@ -105,6 +105,10 @@ class EngineError(LakeError):
     """The engine did not finish the conversion."""
 
 
+class EngineUnreachable(EngineError):
+    """The engine cannot be asked what became of its run, which may go on."""
+
+
 class CatalogError(LakeError):
     """The catalogue refused or failed."""
 

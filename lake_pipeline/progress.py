@@ -43,7 +43,10 @@ def prune_records(lake: Lake, dataset: Dataset) -> int:
 
 
 def _clear_staging(lake: Lake, dataset: str) -> None:
-    """Delete what attempts that are over have staged; numbers of attempts only rise, so a new one is never hit."""
+    """Delete what attempts that are over have staged; numbers of attempts only rise, so a new one is never hit.
+
+    An engine's run that outlived its worker goes on writing, and the next attempt may take over what it wrote.
+    """
     folder = f"{STAGING}{dataset}/"
     attempts = {
         tuple(item.key.removeprefix(folder).split("/")[:2]) for page in lake.store.list(folder) for item in page
@@ -52,7 +55,7 @@ def _clear_staging(lake: Lake, dataset: str) -> None:
         row = lake.ledger.manifest(dataset, manifest_id)
         over = int(attempt) < row.attempt or row.state != "RUNNING"
         # Asked after the state: a commit that is seen there is seen here.
-        if over and lake.ledger.is_released(dataset, manifest_id):
+        if over and int(attempt) != row.engine_attempt and lake.ledger.is_released(dataset, manifest_id):
             lake.store.delete_prefix(f"{folder}{manifest_id}/{attempt}/")
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
 
-from pydantic import Field, PositiveInt, ValidationError, ValidationInfo, field_validator
+from pydantic import Field, PositiveFloat, PositiveInt, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from lake_pipeline.encryption import Encryption
@@ -46,6 +46,11 @@ class Settings(BaseSettings):
     metrics_namespace: str | None = Field(None, description="CloudWatch namespace of the lake's metrics")
     ui_url: str | None = Field(None, description="where the Dagster UI is, for links in alerts")
     engine: Literal["local", "spark", "glue"] = Field("local", description="where the kernel runs")
+    glue_job: str | None = Field(None, description="the AWS Glue job that runs glue_scripts/convert.py")
+    glue_poll_seconds: PositiveFloat = Field(5, description="how often a Glue run's state is asked for")
+    glue_retry_seconds: PositiveFloat = Field(
+        60, description="wait before a Glue run that was refused for lack of a place is asked for again, doubled twice"
+    )
     threads: PositiveInt | None = Field(None, description="threads of one conversion; default: every core")
     memory: str = Field("2GiB", description="memory that one conversion may use in DuckDB")
     s3_encryption: Literal["AES256", "aws:kms", "aws:kms:dsse"] | None = Field(

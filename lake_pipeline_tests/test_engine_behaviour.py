@@ -23,7 +23,7 @@ import pytest
 
 from lake_pipeline.aws_local.resources import make_bucket
 from lake_pipeline.aws_local.server import environment
-from lake_pipeline.catalog import catalog_of
+from lake_pipeline.catalog.contract import catalog_of
 from lake_pipeline.definitions import defs
 from lake_pipeline.defs.instance import open_instance
 from lake_pipeline.lake import Lake

@@ -11,6 +11,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from lake_pipeline.aws_local.athena import LocalAthena
+from lake_pipeline.aws_local.glue_runs import GlueRuns
 from lake_pipeline.aws_local.resources import make_lake
 from lake_pipeline.aws_local.server import Operation, environment, serve
 from lake_pipeline.errors import DevFailed
@@ -46,7 +47,7 @@ def aws_lake(home: Path) -> Iterator[dict[str, str]]:
 @contextmanager
 def _served() -> Iterator[str]:
     """AWS with operations of ours, by the protocol's target, in place of what moto only records; its URL."""
-    athena = LocalAthena()
-    operations: dict[str, Operation] = {**athena.operations}
-    with serve(operations) as url, athena.serving(url):
+    athena, glue = LocalAthena(), GlueRuns()
+    operations: dict[str, Operation] = {**athena.operations, **glue.operations}
+    with serve(operations) as url, athena.serving(url), glue.serving(url):
         yield url

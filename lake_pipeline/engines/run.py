@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -52,7 +53,7 @@ def _convert_here(task: Task, store: Store, scratch: Path, on_progress: Callable
         attempt=task.attempt,
         staging=local,
         scratch=scratch,
-        threads=task.threads,
+        threads=task.threads or os.cpu_count() or 1,
         memory=task.memory,
     )
     results = convert(job, store, on_progress)

@@ -94,7 +94,11 @@ class DueManifest:
 
 @dataclass(frozen=True)
 class ManifestRow:
-    """The ledger's row of a manifest; `failures` counts failed attempts since it was last planned."""
+    """The ledger's row of a manifest; `failures` counts failed attempts since it was last planned.
+
+    `engine_attempt` is the attempt whose staging the engine's run `engine_run_id` writes, as long as something may come
+    of it; without a run's id, the run was about to be started.
+    """
 
     dataset: str
     manifest_id: str
@@ -107,6 +111,7 @@ class ManifestRow:
     worker: str | None
     lease_expires_at: datetime | None
     engine_run_id: str | None
+    engine_attempt: int | None
     schema_version: int | None
     error_message: str | None
     planned_at: datetime

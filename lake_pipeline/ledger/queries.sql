@@ -242,7 +242,8 @@ FROM lake.manifests WHERE dataset = :dataset AND manifest_id = :manifest_id FOR 
 UPDATE lake.manifests
 SET failures = failures + CASE WHEN state = 'RUNNING' THEN 1 ELSE 0 END, state = 'RUNNING', attempt = attempt + 1,
     worker = :worker, lease_expires_at = clock_timestamp() + :lease::interval, started_at = clock_timestamp(),
-    engine_run_id = NULL, error_message = NULL
+    -- The run of a worker that was killed is the next one's to settle.
+    engine_run_id = CASE WHEN engine_attempt IS NOT NULL THEN engine_run_id END, error_message = NULL
 WHERE dataset = :dataset AND manifest_id = :manifest_id
 RETURNING attempt;
 
@@ -278,9 +279,14 @@ SELECT EXISTS (
 UPDATE lake.manifests SET lease_expires_at = clock_timestamp() + :lease::interval
 WHERE dataset = :dataset AND manifest_id = :manifest_id AND attempt = :attempt AND state = 'RUNNING';
 
--- name: record_engine_run(dataset, manifest_id, run_id)!
--- What the engine calls the run, so that it can be found again or stopped.
-UPDATE lake.manifests SET engine_run_id = :run_id WHERE dataset = :dataset AND manifest_id = :manifest_id;
+-- name: record_engine_run(dataset, manifest_id, run_id, engine_attempt)!
+-- What the engine calls the run, so that it can be found again or stopped, and the attempt whose staging it writes.
+UPDATE lake.manifests SET engine_run_id = :run_id, engine_attempt = :engine_attempt
+WHERE dataset = :dataset AND manifest_id = :manifest_id;
+
+-- name: forget_engine_run(dataset, manifest_id)!
+-- Nothing more will come of the engine's run.
+UPDATE lake.manifests SET engine_attempt = NULL WHERE dataset = :dataset AND manifest_id = :manifest_id;
 
 -- name: record_files_run(dataset, manifest_id, run_id)!
 -- The same on the files being converted.
@@ -325,7 +331,9 @@ WHERE dataset = :dataset AND manifest_id = :manifest_id AND status IN ('PENDING'
 -- The manifest is done.
 UPDATE lake.manifests
 SET state = 'COMMITTED', committed_at = clock_timestamp(), failures = 0, lease_expires_at = NULL, error_message = NULL,
-    schema_version = :schema_version, metrics = :metrics
+    schema_version = :schema_version, metrics = :metrics,
+    -- A run that another engine took over from has no part in these rows.
+    engine_run_id = CASE WHEN coalesce(engine_attempt, attempt) = attempt THEN engine_run_id END, engine_attempt = NULL
 WHERE dataset = :dataset AND manifest_id = :manifest_id;
 
 -- name: fail_manifest(dataset, manifest_id, message)!
@@ -686,7 +694,7 @@ ORDER BY s3_key, id;
 -- record_class: ManifestRow
 -- The rows of manifests, in the order they were planned.
 SELECT dataset, manifest_id, landing_group, state, attempt, failures, files, bytes, worker, lease_expires_at,
-    engine_run_id, schema_version, error_message, planned_at, started_at, committed_at, metrics
+    engine_run_id, engine_attempt, schema_version, error_message, planned_at, started_at, committed_at, metrics
 FROM lake.manifests
 WHERE dataset = :dataset AND (:manifest_id::text IS NULL OR manifest_id = :manifest_id)
 ORDER BY planned_at, slug, sequence;
