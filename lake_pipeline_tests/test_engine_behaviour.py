@@ -12,7 +12,7 @@ import random
 import uuid
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,6 +28,7 @@ from lake_pipeline.definitions import defs
 from lake_pipeline.defs.instance import open_instance
 from lake_pipeline.lake import Lake
 from lake_pipeline_tests.conftest import fresh_database
+from lake_pipeline_tests.glue import CONVERTS, glue_of
 from lake_pipeline_tests.lakes import lake_of, land, run, stored
 
 # One process makes each lake, once.
@@ -81,6 +82,7 @@ def spark(master: str) -> dict[str, str]:
 
 
 LOCAL, SPARK, CLUSTER = {"LAKE_ENGINE": "local"}, spark("local[2]"), spark("local-cluster[2,1,1024]")
+GLUE = {"LAKE_ENGINE": "glue", "LAKE_SPARK_PART": PART, "LAKE_GLUE_POLL_SECONDS": "0.2"}
 PAIRS = [
     pytest.param(Pair(LOCAL), id="local-directory"),
     pytest.param(Pair(LOCAL, s3=True), id="local-s3"),
@@ -88,6 +90,7 @@ PAIRS = [
     pytest.param(Pair(SPARK, s3=True), id="spark-local-s3", marks=pytest.mark.slow),
     pytest.param(Pair(CLUSTER), id="spark-cluster-directory", marks=pytest.mark.slow),
     pytest.param(Pair(CLUSTER, s3=True), id="spark-cluster-s3", marks=pytest.mark.slow),
+    pytest.param(Pair(GLUE, s3=True), id="glue-s3", marks=pytest.mark.slow),
 ]
 
 
@@ -214,13 +217,18 @@ def lake_seen(pair: Pair, request: pytest.FixtureRequest) -> Iterator[Seen]:
     """Run the whole lake on a pair, a week after the other."""
     home = request.getfixturevalue("tmp_path_factory").mktemp("lake")
     database = contextmanager(fresh_database)(*map(request.getfixturevalue, ("postgres_url", "template_database")))
-    with pytest.MonkeyPatch.context() as patch, database as url:
-        variables, store = dict(pair.engine), ""
-        if pair.s3:
-            variables |= environment(request.getfixturevalue("aws_url"))
-        for name, value in variables.items():
+    with ExitStack() as stack, pytest.MonkeyPatch.context() as patch, database as url:
+        for name, value in pair.engine.items():
             patch.setenv(name, value)
-        if pair.s3:
+        store = ""
+        if pair.engine == GLUE:
+            glue = stack.enter_context(glue_of(patch))
+            glue.job(CONVERTS, command="glueetl")
+            patch.setenv("LAKE_GLUE_JOB", glue.name)
+            store = f"s3://{glue.bucket}/some/prefix"
+        elif pair.s3:
+            for name, value in environment(request.getfixturevalue("aws_url")).items():
+                patch.setenv(name, value)
             store = f"{make_bucket(f'lake-{uuid.uuid4().hex[:12]}')}/some/prefix"
         with lake_of(patch, home, url, TRIPS, POSTS, FARES, SLIPS, store=store) as lake:
             fill(lake)
