@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import shutil
 from io import BytesIO
 from pathlib import Path
@@ -97,6 +98,7 @@ def test_training_jobs_and_extracts_read_the_table_from_s3_and_all_of_it_is_encr
         table = lake_pipeline.open_table("events", where=(pc.field("day") == 9) & (pc.field("mode") == "bike"))
         assert sorted(row["id"] for row in table.to_table().to_pylist()) == ["e3", "e4"]
         assert table.to_table(["id"], filter=pc.field("note") == "n").to_pylist() == [{"id": "e4"}]
+        assert pickle.loads(pickle.dumps(table)).count_rows() == 2
         assert {row["mode"] for row in lake_pipeline.open_table("events").to_table().to_pylist()} == {"bike", "a b/ü=%"}
 
         assert sorted(rows(lake, "select * from events_bikes")) == [("e1", "bike"), ("e3", "bike"), ("e4", "bike")]
