@@ -11,4 +11,5 @@ from lake_pipeline.settings import load_settings
 
 @dg.definitions
 def defs() -> dg.Definitions:
-    return lake_definitions(list(load_datasets(load_settings().datasets).values()))
+    settings = load_settings()
+    return lake_definitions(list(load_datasets(settings.datasets).values()), settings.engine)

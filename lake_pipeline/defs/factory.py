@@ -18,8 +18,10 @@ from lake_pipeline.defs.sensors import arrivals_sensor, work_sensor
 from lake_pipeline.defs.table import table_asset
 
 
-def dataset_definitions(dataset: Dataset) -> dg.Definitions:
+def dataset_definitions(dataset: Dataset, engine: str = "local") -> dg.Definitions:
     """Assets raw → curated → table, their job, what starts it, and the reconciling schedule of one dataset.
+
+    `engine` is what is shown of where conversions run.
 
     The job is started by a sensor as files arrive, or by the schedule that the dataset declares.
     """
@@ -28,7 +30,7 @@ def dataset_definitions(dataset: Dataset) -> dg.Definitions:
     with warnings.catch_warnings():
         # Asked for by name, and nothing that a user could act on: backfill policies are still called beta.
         warnings.simplefilter("ignore", dg.BetaWarning)
-        assets = [raw_asset(dataset), curated_asset(dataset), table_asset(dataset)]
+        assets = [raw_asset(dataset), curated_asset(dataset, engine), table_asset(dataset)]
     sensors, schedules = [arrivals_sensor(dataset)], [reconcile_schedule(dataset, reconcile)]
     if dataset.schedule is None:
         sensors.append(work_sensor(dataset, manifest))
@@ -43,6 +45,7 @@ def dataset_definitions(dataset: Dataset) -> dg.Definitions:
     return dg.Definitions(assets=assets, jobs=jobs, sensors=sensors, schedules=schedules)
 
 
-def lake_definitions(datasets: list[Dataset]) -> dg.Definitions:
+def lake_definitions(datasets: list[Dataset], engine: str = "local") -> dg.Definitions:
     """Every dataset's definitions, and the lake that they work on."""
-    return dg.Definitions.merge(*map(dataset_definitions, datasets), dg.Definitions(resources={"lake": LakeResource()}))
+    definitions = [dataset_definitions(dataset, engine) for dataset in datasets]
+    return dg.Definitions.merge(*definitions, dg.Definitions(resources={"lake": LakeResource()}))
