@@ -24,9 +24,10 @@ from lake_pipeline.store.objects import (
     translate,
     translated,
 )
+from lake_pipeline.store.paths import is_path
 from lake_pipeline.store.s3_clients import AT_ONCE, S3Clients
 from lake_pipeline.store.s3_file import S3File
-from lake_pipeline.store.s3_requests import S3Requests, is_path
+from lake_pipeline.store.s3_requests import S3Requests
 
 # Each upload sends several parts at once by itself.
 _UPLOADS = 8
