@@ -247,6 +247,11 @@ def test_duplicates_and_disorder_leave_the_newest_event_of_a_key(shuffled: list[
     assert newest(shuffled) == [at("1000", etag="4096")]
 
 
+@given(st.lists(st.none() | st.text("0123456789abcdefABCDEFx_-+ ", max_size=4), min_size=1))
+def test_whatever_the_sequencers_an_event_of_the_key_is_left(sequencers: list[str | None]) -> None:
+    assert newest([at(sequencer, etag=str(number)) for number, sequencer in enumerate(sequencers)])
+
+
 def test_events_of_different_keys_do_not_overtake_each_other() -> None:
     other = ObjectEvent("created", BUCKET, "raw/b", "e", "01")
     assert newest([at("02"), other]) == [at("02"), other]

@@ -384,6 +384,14 @@ def test_a_queue_that_keeps_failing_is_left_alone(at: Arrivals, ledger: Ledger) 
         drain(at, ledger)
 
 
+def test_a_drain_is_bounded_in_count_and_in_time(at: Arrivals, ledger: Ledger) -> None:
+    at.send(*(f"poison {number}" for number in range(60)))
+    here = receiver(at.variables, ledger)
+
+    assert here.drain(seconds=0).messages == 10
+    assert here.drain(seconds=30, most=25, receivers=2).messages < 50
+
+
 @pytest.mark.parametrize("objects", [200, pytest.param(2000, marks=pytest.mark.slow)])
 def test_many_objects_doubled_shuffled_and_poisoned_are_registered_once_each(
     objects: int, at: Arrivals, ledger: Ledger, database_url: str

@@ -121,7 +121,7 @@ def newest(events: Iterable[ObjectEvent]) -> list[ObjectEvent]:
 def _order(event: ObjectEvent) -> int:
     """Where an event stands among those of its key; -1 where it does not say. Sequencers differ in length."""
     try:
-        return int(event.sequencer or "", 16)
+        return max(int(event.sequencer or "", 16), -1)
     except ValueError:
         return -1
 

@@ -61,7 +61,7 @@ class Receiver:
     visibility: int = VISIBILITY_SECONDS
 
     def drain(self, *, seconds: float, most: int = 50_000, receivers: int = RECEIVERS) -> Drained:
-        """Take messages until the queue is empty, about `seconds` have passed or about `most` were taken.
+        """Take messages until the queue is empty, `seconds` have passed or about `most` were taken.
 
         May be repeated, killed anywhere and run beside others: a message is deleted after its rows were committed.
 
@@ -73,15 +73,17 @@ class Receiver:
         with self.ledger.breaker(CIRCUIT):
             # Poison goes back at once, to be a dead letter soon; where there is no such queue it would go in circles.
             hasten = self.queue.dead_letters() is not None
-            total = self._settle(self._gather(deadline, LONG_POLL_SECONDS), hasten)
+            total = self._settle(self._gather(deadline, LONG_POLL_SECONDS, most), hasten)
+        share = (most - total.messages) // receivers
         if total.messages < BATCH:
             return total
 
         def receive() -> Drained:
             mine = Drained()
-            while mine.messages < most / receivers and time.monotonic() < deadline:
+            while mine.messages < share and time.monotonic() < deadline:
                 with self.ledger.breaker(CIRCUIT):
-                    taken = self._settle(self._gather(deadline, _SHORT_POLL_SECONDS), hasten)
+                    messages = self._gather(deadline, _SHORT_POLL_SECONDS, share - mine.messages)
+                    taken = self._settle(messages, hasten)
                 mine += taken
                 if taken.messages == taken.foreign + taken.poison:
                     break
@@ -92,12 +94,12 @@ class Receiver:
                 total += future.result()
         return total
 
-    def _gather(self, deadline: float, wait: int) -> list[Message]:
+    def _gather(self, deadline: float, wait: int, most: int) -> list[Message]:
         """Some batches, as many as come within a moment of the first, for which it waits up to `wait` seconds."""
         left = max(0, int(deadline - time.monotonic()))
-        messages = self.queue.receive(wait=min(wait, left), visibility=self.visibility)
-        until = time.monotonic() + _GATHERING_SECONDS
-        while messages and len(messages) < _TOGETHER and time.monotonic() < until:
+        messages = self.queue.receive(wait=min(wait, left), visibility=self.visibility, most=most)
+        until = min(deadline, time.monotonic() + _GATHERING_SECONDS)
+        while messages and len(messages) < min(_TOGETHER, most) and time.monotonic() < until:
             more = self.queue.receive(wait=0, visibility=self.visibility)
             if not more:
                 break

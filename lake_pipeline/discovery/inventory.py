@@ -33,8 +33,8 @@ def discover_reported(
 ) -> Discovered:
     """Register a dataset's raw files of a report, from where the last reading of it was broken off.
 
-    It breaks off as `discover` does; a report that was read to its end is not read again. A listing that is under way
-    is not disturbed.
+    It breaks off at the `deadline`, a time of `time.monotonic()`, or when `most` objects of the report were looked at,
+    whosever they are. A report that was read to its end is not read again. A listing under way is not disturbed.
 
     Raises:
         InventoryInvalid: it is of another bucket, cannot be read, or is older than the ledger's memory.
@@ -42,7 +42,7 @@ def discover_reported(
     """
     _refuse(dataset, report, bucket)
     root = bucket.prefix + dataset.source.prefix
-    so_far = Discovered()
+    so_far, looked_at = Discovered(), 0
     files, rows = ledger.report_progress(dataset.name, report.url)
     for number, file in enumerate(report.files[files:], files):
         for read, objects in read_objects(report, file, skip=rows if number == files else 0):
@@ -59,8 +59,9 @@ def discover_reported(
             )
             if on_progress is not None:
                 on_progress(so_far)
+            looked_at += len(objects)
             late = deadline is not None and time.monotonic() >= deadline
-            if late or (most is not None and so_far.listed >= most):
+            if late or (most is not None and looked_at >= most):
                 return so_far
         ledger.save_report_progress(dataset.name, report.url, number + 1, 0)
     return Discovered(so_far.listed, so_far.new, so_far.known, so_far.skipped, complete=True)
