@@ -69,7 +69,7 @@ def test_a_file_that_changes_between_survey_and_write_is_refused(tmp_path: Path)
     share = Share(tmp_path)
     surveyed = survey_part(share.task, share.part)
     share.store.put("raw/b.ndjson", LINES + LINES)
-    with pytest.raises(ObjectChanged, match=r"raw/b\.ndjson was"):
+    with pytest.raises(ObjectChanged, match=r"raw/b\.ndjson, between survey and write"):
         write_part(share.task, Recipe(Schema(), None, None, False), share.part, surveyed.proof, "write/x")
 
 
