@@ -69,7 +69,7 @@ def test_a_file_that_changes_between_survey_and_write_is_refused(tmp_path: Path)
     share = Share(tmp_path)
     surveyed = survey_part(share.task, share.part)
     share.store.put("raw/b.ndjson", LINES + LINES)
-    with pytest.raises(ObjectChanged, match=r"raw/b\.ndjson was"):
+    with pytest.raises(ObjectChanged, match=r"raw/b\.ndjson, between survey and write"):
         write_part(share.task, Recipe(Schema(), None, None, False), share.part, surveyed.proof, "write/x")
 
 
@@ -180,8 +180,8 @@ def test_a_refusal_is_told_as_the_local_engine_tells_it(
 def test_a_master_that_is_none_fails_the_manifest_with_its_name(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, database_url: str
 ) -> None:
-    with spark_lake(monkeypatch, tmp_path, database_url, "mars://nowhere", "1MiB", batch={"max_retries": 1}) as lake:
-        land(lake, "raw/a.json", event(1))
+    with spark_lake(monkeypatch, tmp_path, database_url, "mars://nowhere", "1KiB", batch={"max_retries": 1}) as lake:
+        land(lake, "raw/a.json", *(event(number) for number in range(100)))
         run(lake)
 
         (failed,) = lake.ledger.manifests("events")
