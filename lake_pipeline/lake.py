@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from lake_pipeline.dataset import Dataset
 from lake_pipeline.declarations import load_datasets
+from lake_pipeline.engines.environment import check_spark
 from lake_pipeline.errors import SettingsError, UnknownDataset
 from lake_pipeline.ledger.ledger import Ledger
 from lake_pipeline.ledger.migrate import migrate
@@ -52,11 +53,13 @@ def open_lake(settings: Settings) -> Iterator[Lake]:
     """Open the store and the ledger, starting the embedded Postgres and migrating where needed.
 
     Raises:
-        SettingsError: LAKE_HOME cannot be written, or the engine is not there yet.
+        SettingsError: LAKE_HOME cannot be written, or the engine cannot run here.
     """
     store = Store(settings.store_url, settings.encryption)
-    if settings.engine != "local":
-        raise SettingsError(f"LAKE_ENGINE={settings.engine}: only the engine `local` is there so far")
+    if settings.engine == "glue":
+        raise SettingsError("LAKE_ENGINE=glue: only the engines `local` and `spark` are there so far")
+    if settings.engine == "spark":
+        check_spark(settings)
     datasets = load_datasets(settings.datasets)
     try:
         url = database_url(settings)

@@ -13,12 +13,12 @@ from lake_pipeline.defs.checks import check_specs, conservation, declared_result
 from lake_pipeline.defs.keys import asset_key
 from lake_pipeline.defs.metadata import curated_metadata
 from lake_pipeline.defs.partitions import manifest_partitions
-from lake_pipeline.defs.pipes import run_local
+from lake_pipeline.defs.pipes import run_script
 from lake_pipeline.defs.resources import LakeResource
 from lake_pipeline.errors import CheckFailed, LakeError
 
 
-def curated_asset(dataset: Dataset) -> dg.AssetsDefinition:
+def curated_asset(dataset: Dataset, engine: str) -> dg.AssetsDefinition:
     key = asset_key(dataset, "curated")
 
     @dg.asset(
@@ -27,7 +27,7 @@ def curated_asset(dataset: Dataset) -> dg.AssetsDefinition:
         description=dataset.description or f"Rows of {dataset.name} under {dataset.output.prefix}.",
         group_name=dataset.name,
         owners=dataset.owners,
-        kinds={"duckdb", dataset.output.format},
+        kinds={"duckdb", dataset.output.format} | ({engine} - {"local"}),
         partitions_def=manifest_partitions(dataset),
         backfill_policy=dg.BackfillPolicy.multi_run(),
         check_specs=check_specs(dataset, key),
@@ -37,7 +37,7 @@ def curated_asset(dataset: Dataset) -> dg.AssetsDefinition:
     def curated(context: dg.AssetExecutionContext, lake: LakeResource) -> Iterator[Any]:
         at = lake.lake
         try:
-            outcome = run_attempt(at, dataset, context.partition_key, partial(run_local, context))
+            outcome = run_attempt(at, dataset, context.partition_key, partial(run_script, context, at.settings))
         except CheckFailed as error:
             yield from declared_results(error.outcomes, key)
             raise dg.Failure(description=str(error), allow_retries=False) from error

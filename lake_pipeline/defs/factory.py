@@ -20,8 +20,10 @@ from lake_pipeline.defs.sensors import arrivals_sensor, work_sensor
 from lake_pipeline.defs.table import table_asset
 
 
-def dataset_definitions(dataset: Dataset, *, listed: bool = True) -> dg.Definitions:
+def dataset_definitions(dataset: Dataset, engine: str = "local", *, listed: bool = True) -> dg.Definitions:
     """Assets raw → curated → table, their job, what starts it, and the reconciling schedule of one dataset.
+
+    `engine` is what is shown of where conversions run.
 
     The job is started by a sensor as files arrive, or by the schedule that the dataset declares. What has arrived is
     found by listing, unless it is told by events.
@@ -31,7 +33,7 @@ def dataset_definitions(dataset: Dataset, *, listed: bool = True) -> dg.Definiti
     with warnings.catch_warnings():
         # Asked for by name, and nothing that a user could act on: backfill policies are still called beta.
         warnings.simplefilter("ignore", dg.BetaWarning)
-        assets = [raw_asset(dataset), curated_asset(dataset), table_asset(dataset)]
+        assets = [raw_asset(dataset), curated_asset(dataset, engine), table_asset(dataset)]
     sensors = [arrivals_sensor(dataset)] if listed else []
     schedules = [reconcile_schedule(dataset, reconcile)]
     if dataset.schedule is None:
@@ -48,14 +50,19 @@ def dataset_definitions(dataset: Dataset, *, listed: bool = True) -> dg.Definiti
 
 
 def lake_definitions(
-    datasets: list[Dataset], *, events_queue: str | None = None, alerts: bool = False, metrics: bool = False
+    datasets: list[Dataset],
+    engine: str = "local",
+    *,
+    events_queue: str | None = None,
+    alerts: bool = False,
+    metrics: bool = False,
 ) -> dg.Definitions:
     """Every dataset's definitions, the sensors of those services that the lake has, and the lake that they work on."""
     sensors = [events_sensor(datasets, events_queue)] if events_queue else []
     sensors += [alerts_sensor()] if alerts else []
     sensors += [metrics_sensor()] if metrics else []
     return dg.Definitions.merge(
-        *(dataset_definitions(dataset, listed=events_queue is None) for dataset in datasets),
+        *(dataset_definitions(dataset, engine, listed=events_queue is None) for dataset in datasets),
         dg.Definitions(
             resources={"lake": LakeResource()},
             sensors=sensors,
