@@ -88,6 +88,12 @@ def test_athenas_reason_is_quoted_with_the_querys_id(settings: Settings) -> None
         ask(settings, "select from where")
 
 
+def test_what_keeps_a_query_from_being_asked_is_one_error(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("AWS_DEFAULT_REGION")
+    with pytest.raises(QueryError, match="You must specify a region"):
+        ask(settings, "select 1")
+
+
 @pytest.mark.usefixtures("aws")
 def test_an_answer_is_given_again_only_where_that_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
     costs = []

@@ -49,7 +49,7 @@ def query(settings: Settings, sql: str) -> Answer:
     Raises:
         QueryError: Athena refused or failed; the message is its reason. Rows may raise it too.
     """
-    athena = client("athena")
+    athena = _client()
     execution = _execute(athena, _request(settings, sql, settings.athena_reuse_minutes))
     rows = _rows(athena, execution)
     names = next(rows)
@@ -62,7 +62,12 @@ def execute(settings: Settings, sql: str) -> Execution:
     Raises:
         QueryError: Athena refused or failed; the message is its reason.
     """
-    return _execute(client("athena"), _request(settings, sql, 0))
+    return _execute(_client(), _request(settings, sql, 0))
+
+
+def _client() -> Any:
+    with _errors():  # no region, say
+        return client("athena")
 
 
 def _execute(athena: Any, request: dict[str, Any]) -> Execution:

@@ -62,8 +62,8 @@ def refresh(lake: Lake, dataset: Dataset) -> int:
     """
     if not lake.schema(dataset.name).version:
         return 0
-    glue, database = client("glue"), lake.settings.glue_database
     with glue_errors(dataset.name), lake.ledger.catalogue_lock(dataset.name):
+        glue, database = client("glue"), lake.settings.glue_database
         # Inside the lock, so that the last to write has seen the newest commit.
         mark, wanted = _mark(lake, dataset), _wanted(lake, dataset)
         outputs = lake.ledger.committed_outputs(dataset.name)
@@ -118,8 +118,8 @@ def show_extract(lake: Lake, table: str, files: list[str]) -> None:
         CatalogError: AWS refused.
         ExtractFailed: a column has a type that Athena has not.
     """
-    glue, database = client("glue"), lake.settings.glue_database
     with glue_errors(table):
+        glue, database = client("glue"), lake.settings.glue_database
         if files:
             folder = f"{lake.store.uri(files[0].rpartition('/')[0])}/"
             replace_table(glue, database, extract_input(table, arrow_schema(lake.store, files[0]), folder))
