@@ -67,11 +67,11 @@ class Glue:
     bucket: str
     name: str
 
-    def job(self, script: str, *, location: str | None = None, command: str = "pythonshell", **more: Any) -> None:
-        """Create the job, which runs this script; with the command `glueetl`, on Spark."""
+    def job(self, script: str, *, location: str | None = None, **more: Any) -> None:
+        """Create the job, which runs this script."""
         client("s3").put_object(Bucket=self.bucket, Key=SCRIPT, Body=script.encode())
-        runs = {"Name": command, "ScriptLocation": location or f"s3://{self.bucket}/{SCRIPT}"}
-        self.client.create_job(Name=self.name, Role="arn:aws:iam::123456789012:role/glue", Command=runs, **more)
+        command = {"Name": "glueetl", "ScriptLocation": location or f"s3://{self.bucket}/{SCRIPT}"}
+        self.client.create_job(Name=self.name, Role="arn:aws:iam::123456789012:role/glue", Command=command, **more)
 
     def start(self, **more: Any) -> str:
         run_id: str = self.client.start_job_run(JobName=self.name, **more)["JobRunId"]

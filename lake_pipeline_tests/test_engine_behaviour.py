@@ -11,7 +11,7 @@ import json
 import random
 import uuid
 from collections import Counter
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,12 +22,11 @@ import pytest
 
 from lake_pipeline.aws_local.resources import make_bucket
 from lake_pipeline.aws_local.server import environment
-from lake_pipeline.catalog.contract import catalog_of
+from lake_pipeline.catalog.duckdb import query
 from lake_pipeline.definitions import defs
 from lake_pipeline.defs.instance import open_instance
 from lake_pipeline.lake import Lake
 from lake_pipeline_tests.conftest import fresh_database
-from lake_pipeline_tests.glue import CONVERTS, glue_of
 from lake_pipeline_tests.lakes import lake_of, land, run, stored
 
 # One process makes each lake, once.
@@ -81,7 +80,6 @@ def spark(master: str) -> dict[str, str]:
 
 
 LOCAL, SPARK, CLUSTER = {"LAKE_ENGINE": "local"}, spark("local[2]"), spark("local-cluster[2,1,1024]")
-GLUE = {"LAKE_ENGINE": "glue", "LAKE_SPARK_PART": PART, "LAKE_GLUE_POLL_SECONDS": "0.2"}
 PAIRS = [
     pytest.param(Pair(LOCAL), id="local-directory"),
     pytest.param(Pair(LOCAL, s3=True), id="local-s3"),
@@ -89,7 +87,6 @@ PAIRS = [
     pytest.param(Pair(SPARK, s3=True), id="spark-local-s3", marks=pytest.mark.slow),
     pytest.param(Pair(CLUSTER), id="spark-cluster-directory", marks=pytest.mark.slow),
     pytest.param(Pair(CLUSTER, s3=True), id="spark-cluster-s3", marks=pytest.mark.slow),
-    pytest.param(Pair(GLUE, s3=True), id="glue-s3", marks=pytest.mark.slow),
 ]
 
 
@@ -111,8 +108,8 @@ class Seen:
 
 def table(lake: Lake, name: str) -> list[dict[str, Any]]:
     """Every row, in an order of its values."""
-    answer = catalog_of(lake.settings).query(lake.settings, f"select * from {name} order by all")
-    return [dict(zip(answer.names, row, strict=True)) for row in answer.rows]
+    columns, found = query(lake.settings.catalog_path, f"select * from {name} order by all")
+    return [dict(zip(columns, row, strict=True)) for row in found]
 
 
 def seen_in(lake: Lake) -> Seen:
@@ -215,18 +212,13 @@ def lake_seen(pair: Pair, request: pytest.FixtureRequest) -> Seen:
     """Run the whole lake on a pair, a week after the other."""
     home = request.getfixturevalue("tmp_path_factory").mktemp("lake")
     database = contextmanager(fresh_database)(*map(request.getfixturevalue, ("postgres_url", "template_database")))
-    with ExitStack() as stack, pytest.MonkeyPatch.context() as patch, database as url:
-        for name, value in pair.engine.items():
+    with pytest.MonkeyPatch.context() as patch, database as url:
+        variables, store = dict(pair.engine), ""
+        if pair.s3:
+            variables |= environment(request.getfixturevalue("aws_url"))
+        for name, value in variables.items():
             patch.setenv(name, value)
-        store = ""
-        if pair.engine == GLUE:
-            glue = stack.enter_context(glue_of(patch))
-            glue.job(CONVERTS, command="glueetl")
-            patch.setenv("LAKE_GLUE_JOB", glue.name)
-            store = f"s3://{glue.bucket}/some/prefix"
-        elif pair.s3:
-            for name, value in environment(request.getfixturevalue("aws_url")).items():
-                patch.setenv(name, value)
+        if pair.s3:
             store = f"{make_bucket(f'lake-{uuid.uuid4().hex[:12]}')}/some/prefix"
         with lake_of(patch, home, url, TRIPS, POSTS, FARES, SLIPS, store=store) as lake:
             fill(lake)

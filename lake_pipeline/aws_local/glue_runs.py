@@ -15,8 +15,6 @@ from botocore.validate import ParamValidator
 
 from lake_pipeline.aws_local.glue_process import JobRun, Script, execute
 from lake_pipeline.aws_local.server import Operation, Refused, environment
-from lake_pipeline.engines.environment import spark_environment
-from lake_pipeline.settings import load_settings
 
 _PAGE = 200
 # Glue's own, where neither the job nor the run says one.
@@ -129,7 +127,7 @@ class GlueRuns:
                 python=self._python,
                 location=job["Command"]["ScriptLocation"],
                 arguments=job.get("DefaultArguments", {}) | run.arguments | job.get("NonOverridableArguments", {}),
-                environment=environment(self._url) | (_spark() if job["Command"]["Name"] == "glueetl" else {}),
+                environment=environment(self._url),
             )
             execute(run, script, self._client, run.timeout * self._minute, self._grace)
         except Exception as error:
@@ -186,8 +184,3 @@ class GlueRuns:
             )
             self._clients[service] = session.client(service, endpoint_url=self._url)
         return self._clients[service]
-
-
-def _spark() -> dict[str, str]:
-    """What the script of a Spark job finds around it: a Spark whose master is given."""
-    return spark_environment(load_settings()) | {"PYSPARK_SUBMIT_ARGS": "--master local[2] pyspark-shell"}

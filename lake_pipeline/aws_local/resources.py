@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from importlib.util import find_spec
 
 from lake_pipeline.aws import client
 from lake_pipeline.aws_local.server import REGION
@@ -50,16 +49,12 @@ def make_bucket(name: str) -> str:
 
 
 def make_job(name: str, bucket: str) -> str:
-    """Make the job that converts manifests, its script in this bucket; the job's name.
-
-    On Spark, as on AWS, where pyspark is installed; else each run is one process.
-    """
-    command = "glueetl" if find_spec("pyspark") else "pythonshell"
+    """Make the job that converts manifests, its script in this bucket; the job's name."""
     client("s3").upload_file(str(SCRIPT), bucket, SCRIPT_KEY)
     client("glue").create_job(
         Name=name,
         Role=f"arn:aws:iam::{_ACCOUNT}:role/{name}",
-        Command={"Name": command, "ScriptLocation": f"s3://{bucket}/{SCRIPT_KEY}", "PythonVersion": "3"},
+        Command={"Name": "glueetl", "ScriptLocation": f"s3://{bucket}/{SCRIPT_KEY}", "PythonVersion": "3"},
         GlueVersion="5.1",
         WorkerType="G.1X",
         NumberOfWorkers=2,

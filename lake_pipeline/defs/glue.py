@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
 
 import dagster as dg
 
@@ -13,7 +12,6 @@ from lake_pipeline.defs.pipes_store import StoreContextInjector, StoreMessageRea
 from lake_pipeline.engines.glue import GlueEngine
 from lake_pipeline.engines.glue_job import GlueJob, GlueRun
 from lake_pipeline.engines.glue_logs import log_url, run_url, tail
-from lake_pipeline.engines.session import SparkOptions
 from lake_pipeline.engines.task import Task
 from lake_pipeline.lake import Lake
 
@@ -33,14 +31,11 @@ def glue_engine(context: dg.AssetExecutionContext, lake: Lake) -> GlueEngine:
     @contextmanager
     def pipes(task: Task) -> Iterator[Mapping[str, str]]:
         prefix = f"{task.staging}pipes/"
-        extras: dict[str, Any] = {"task": task.to_json()}
-        if job.on_spark():
-            extras["spark"] = SparkOptions(master=None, part_bytes=settings.spark_part).to_json()
         with dg.open_pipes_session(
             context=context,
             context_injector=StoreContextInjector(lake.store, prefix),
             message_reader=StoreMessageReader(lake.store, prefix),
-            extras=extras,
+            extras={"task": task.to_json()},
         ) as session:
             yield session.get_bootstrap_cli_arguments()
 

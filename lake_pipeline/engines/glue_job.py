@@ -73,15 +73,6 @@ class GlueJob:
     def region(self) -> str:
         return str(self._glue.meta.region_name)
 
-    def on_spark(self) -> bool:
-        """Whether the job's runs are drivers of a Spark cluster; those of a Python shell job are not.
-
-        Raises:
-            EngineUnreachable: Glue did not answer for too long, or knows no such job.
-        """
-        job: dict[str, Any] = self._patiently(partial(self._glue.get_job, JobName=self.name))["Job"]
-        return bool(job["Command"]["Name"] == "glueetl")
-
     def start(self, arguments: Mapping[str, str], find: Callable[[], GlueRun | None]) -> str:
         """Start a run and return its id; tried again, three times, where Glue has no place for it.
 
