@@ -65,6 +65,10 @@ format: $(VENV)/.installed-dev ## Put the code into its format
 bench: $(VENV)/.installed-spark ## Compare lake run with plain PySpark and plain DuckDB
 	$(BIN)/python -m bench.convert
 
+.PHONY: glue-bundle
+glue-bundle: $(VENV)/.installed-dev ## Build what a Glue job installs, into dist/ (STORE=s3://… names where it will lie)
+	$(BIN)/python -m infra.glue_bundle --store $(or $(STORE),s3://BUCKET/PREFIX) dist
+
 .PHONY: browser
 browser: ## Install headless Chromium for the tests of the UI (Debian or Ubuntu, as root)
 	@if command -v chromium >/dev/null && command -v chromedriver >/dev/null; then :; \

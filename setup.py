@@ -43,7 +43,11 @@ REQUIRES = [
     "typer>=0.29,<1",
 ]
 
+# What glue_scripts imports, and so what a Glue job installs: the kernel's part of the above, without the orchestrator.
+ON_GLUE = ("dagster-pipes", "duckdb", "msgspec", "numpy", "obstore", "pyarrow", "pydantic")
+
 EXTRAS = {
+    "glue": [item for item in REQUIRES if re.split(r"[<>=\[]", item)[0] in ON_GLUE],
     "spark": [
         # The library of the same Dagster release.
         "dagster-pyspark==0.29.27",

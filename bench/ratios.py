@@ -45,6 +45,8 @@ def ratios(trials: list[Trial]) -> list[Ratio]:
                 target = ("at least 4", ge, 4.0) if size >= 990 * _MB else None
                 found += _ratio(f"{peer} / lake, wall-clock", here, peer, "lake", _wall, _wall, target)
                 found += _ratio(f"{peer} / lake, CPU seconds", here, peer, "lake", _cpu, _cpu, None)
+                target = ("at least 3", ge, 3.0) if size >= 990 * _MB else None
+                found += _ratio(f"{peer} / spark, wall-clock", here, peer, "spark", _wall, _wall, target)
             elif peer not in ("lake", "kernel"):
                 found += _ratio(f"{peer} / lake, wall-clock", here, peer, "lake", _wall, _wall, None)
         target = ("at most 2.2", le, 2.2) if size >= 390 * _MB else None

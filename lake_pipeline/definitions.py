@@ -12,4 +12,5 @@ from lake_pipeline.settings import load_settings
 @dg.definitions
 def defs() -> dg.Definitions:
     settings = load_settings()
-    return lake_definitions(list(load_datasets(settings.datasets).values()), events_queue=settings.events_queue)
+    datasets = list(load_datasets(settings.datasets).values())
+    return lake_definitions(datasets, settings.engine, events_queue=settings.events_queue)

@@ -13,6 +13,17 @@ class LakeError(Exception):
         super().__init__(f"{summary}: {detail}" if detail else f"{summary}.")
         self.detail = detail
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Pickled by its message: anew it would be made of its detail.
+        return _restored, (type(self), self.args, vars(self))
+
+
+def _restored(kind: type[LakeError], arguments: tuple[Any, ...], state: dict[str, Any]) -> LakeError:
+    error = kind.__new__(kind)
+    error.args = arguments
+    vars(error).update(state)
+    return error
+
 
 class SettingsError(LakeError):
     """A setting has a value that cannot be used."""

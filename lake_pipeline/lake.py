@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from lake_pipeline.dataset import Dataset
 from lake_pipeline.declarations import load_datasets
+from lake_pipeline.engines.environment import check_spark
 from lake_pipeline.errors import SettingsError, UnknownDataset
 from lake_pipeline.ledger.ledger import Ledger
 from lake_pipeline.ledger.migrate import migrate
@@ -52,8 +53,8 @@ def open_lake(settings: Settings) -> Iterator[Lake]:
     """Open the store and the ledger, starting the embedded Postgres and migrating where needed.
 
     Raises:
-        SettingsError: the engine cannot work on that store, is not there yet or lacks a setting, or LAKE_HOME cannot
-            be written.
+        SettingsError: the engine cannot run here, cannot work on that store or lacks a setting, or LAKE_HOME cannot be
+            written.
     """
     store = Store(settings.store_url, settings.encryption)
     _check_engine(settings, store)
@@ -69,7 +70,7 @@ def open_lake(settings: Settings) -> Iterator[Lake]:
 
 def _check_engine(settings: Settings, store: Store) -> None:
     if settings.engine == "spark":
-        raise SettingsError("LAKE_ENGINE=spark: the engine `spark` is not there yet")
+        check_spark(settings)
     if settings.engine == "glue" and store.root is not None:
         raise SettingsError(f"LAKE_ENGINE=glue needs LAKE_STORE=s3://bucket[/prefix]: Glue cannot read {store.root}")
     if settings.engine == "glue" and settings.glue_job is None:

@@ -17,9 +17,9 @@ from lake_pipeline.differences import Difference, differences
 from lake_pipeline.discovery.listing import is_raw_file, listed
 from lake_pipeline.errors import SchemaConflict, StoreError
 from lake_pipeline.evolution import Change, evolve
-from lake_pipeline.kernel.convert import survey_of
 from lake_pipeline.kernel.layout import reserved_names
-from lake_pipeline.kernel.survey import RawFile
+from lake_pipeline.kernel.settling import survey_of
+from lake_pipeline.kernel.source import RawFile
 from lake_pipeline.lake import Lake
 from lake_pipeline.ledger.models import WaitingFile
 from lake_pipeline.planning import fills
@@ -108,23 +108,25 @@ def _look(
     found.files += len(batch)
     found.bytes += sum(file.size for file in batch)
     settled = schema.version > 0 and not rules.evolves
-    survey = survey_of(dataset, schema, fixed=settled)
+    survey = survey_of(dataset, schema)
+    seen = survey.found
     try:
         survey.look(raw, pool, threads)
+        seen.settle()
         # What a settled schema would refuse or rescue is told as the columns that it could have become.
         free = rules.model_copy(update={"mode": "evolve"})
-        wider, changes = evolve(schema, survey.root, free, reserved_names(dataset.output), dataset.transform)
+        wider, changes = evolve(schema, seen.root, free, reserved_names(dataset.output), dataset.transform)
     except SchemaConflict as error:
         found.refusals.append(f"{batch[0].landing_group}: {error.detail}")
         return schema
     finally:
-        found.records += sum(survey.rows.values())
-        found.unreadable |= {keys[id_]: reason for id_, reason in (survey.unreadable | survey.vanished).items()}
+        found.records += sum(seen.rows.values())
+        found.unreadable |= {keys[id_]: reason for id_, reason in (seen.unreadable | seen.vanished).items()}
     told = {change.path for change in found.added}
     found.added += [change for change in changes if change.path not in told]
     known = {(item.path, item.kind) for item in found.conflicts}
-    misfits = [item for item in differences(wider, survey.root) if (item.path, item.kind) not in known]
+    misfits = [item for item in differences(wider, seen.root) if (item.path, item.kind) not in known]
     found.conflicts += misfits
     if settled and rules.mode == "strict":
-        found.refusals += [str(difference) for difference in differences(schema, survey.root)]
+        found.refusals += [str(difference) for difference in differences(schema, seen.root)]
     return schema if settled else wider

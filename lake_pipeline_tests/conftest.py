@@ -54,19 +54,19 @@ def template_database(postgres_url: str) -> str:
 @pytest.fixture
 def empty_database_url(postgres_url: str) -> Iterator[str]:
     """A database with nothing in it."""
-    yield from _fresh_database(postgres_url, "template1")
+    yield from fresh_database(postgres_url, "template1")
 
 
 @pytest.fixture
 def database_url(postgres_url: str, template_database: str) -> Iterator[str]:
     """A migrated database of the test's own."""
-    yield from _fresh_database(postgres_url, template_database)
+    yield from fresh_database(postgres_url, template_database)
 
 
 @pytest.fixture(scope="module")
 def shared_database_url(postgres_url: str, template_database: str) -> Iterator[str]:
     """A migrated database that the tests of one module read together."""
-    yield from _fresh_database(postgres_url, template_database)
+    yield from fresh_database(postgres_url, template_database)
 
 
 @pytest.fixture
@@ -115,7 +115,8 @@ def database_of(url: str, name: str) -> str:
     return url.replace("/postgres?", f"/{name}?")
 
 
-def _fresh_database(postgres_url: str, template: str) -> Iterator[str]:
+def fresh_database(postgres_url: str, template: str) -> Iterator[str]:
+    """A database for as long as the iterator is open."""
     name = f"test_{uuid.uuid4().hex[:12]}"
     with psycopg.connect(postgres_url, autocommit=True) as connection:
         connection.execute(f"CREATE DATABASE {name} TEMPLATE {template}".encode())

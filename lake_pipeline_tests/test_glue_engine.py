@@ -17,7 +17,8 @@ from lake_pipeline.defs.resources import LakeResource
 from lake_pipeline.discovery.listing import discover
 from lake_pipeline.engines.glue import GlueEngine
 from lake_pipeline.engines.glue_job import GlueJob, GlueRun
-from lake_pipeline.engines.task import Task, run_task
+from lake_pipeline.engines.run import run_task
+from lake_pipeline.engines.task import Task
 from lake_pipeline.errors import CircuitOpen, EngineError, EngineUnreachable, LeaseLost
 from lake_pipeline.lake import Lake
 from lake_pipeline.ledger.models import ManifestRow

@@ -76,7 +76,7 @@ def test_the_wheel_says_what_it_is(wheel: zipfile.ZipFile) -> None:
     assert said["Version"] == [lake_pipeline.__version__]
     assert said["License-Expression"] == ["Apache-2.0"]
     assert set(said["Requires-Python"][0].split(",")) == {">=3.11", "<3.14"}
-    assert set(said["Provides-Extra"]) == {"aws-local", "dev", "spark"}
+    assert set(said["Provides-Extra"]) == {"aws-local", "dev", "glue", "spark"}
     names = wheel.namelist()
     assert any(name.endswith("/licenses/LICENSE") for name in names)
     entry_points = next(name for name in names if name.endswith("/entry_points.txt"))
@@ -173,7 +173,19 @@ def test_make_help_lists_every_target_with_what_it_does() -> None:
     targets = set(re.findall(r"^\.PHONY: (.+)$", makefile, re.MULTILINE))
     shown = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     listed = dict(re.findall(r"^  make (\S+) +(\S.*)$", shown, re.MULTILINE))
-    assert {"setup", "demo", "test", "test-slow", "lint", "format", "dev", "bench", "browser", "constraints"} <= targets
+    assert {
+        "setup",
+        "demo",
+        "test",
+        "test-slow",
+        "lint",
+        "format",
+        "dev",
+        "bench",
+        "browser",
+        "constraints",
+        "glue-bundle",
+    } <= targets
     assert set(listed) == targets
 
 

@@ -15,7 +15,8 @@ import pytest
 
 from lake_pipeline.attempts import run_attempt
 from lake_pipeline.discovery.listing import discover
-from lake_pipeline.engines.task import Task, run_task
+from lake_pipeline.engines.run import run_task
+from lake_pipeline.engines.task import Task
 from lake_pipeline.lake import Lake
 from lake_pipeline.planning import plan
 from lake_pipeline_tests.lakes import EVENTS, event, lake_of, land, rows, run, states, stored

@@ -41,6 +41,8 @@ def test_variables_are_honoured(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
         "LAKE_DATABASE_URL": "postgresql://user@host/lake",
         "LAKE_DATASETS": "declared",
         "LAKE_ENGINE": "spark",
+        "LAKE_SPARK_MASTER": "spark://host:7077",
+        "LAKE_SPARK_PART": "1MiB",
         "LAKE_THREADS": "3",
         # Dagster's, not ours: no error.
         "LAKE_DAGSTER_DATABASE_URL": "postgresql+psycopg://user@host/lake",
@@ -52,6 +54,7 @@ def test_variables_are_honoured(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
     assert settings.database_url == "postgresql://user@host/lake"
     assert settings.datasets == Path("declared")
     assert settings.engine == "spark"
+    assert (settings.spark_master, settings.spark_part) == ("spark://host:7077", 2**20)
     assert settings.threads == 3
 
 
@@ -74,6 +77,7 @@ def test_a_relative_store_is_below_the_working_directory(
     ("name", "value", "reason"),
     [
         ("LAKE_ENGINE", "flink", "'local', 'spark' or 'glue'"),
+        ("LAKE_SPARK_PART", "much", "is not a size"),
         ("LAKE_THREADS", "0", "greater than 0"),
         ("LAKE_EVENTS_QUEUE", "arrivals", "a queue's URL, such as https://sqs"),
         ("LAKE_EVENTS_DLQ", "https://sqs.eu-central-1.amazonaws.com/1/dead.fifo", "standard queues only"),

@@ -23,7 +23,8 @@ import yaml
 import lake_pipeline
 from lake_pipeline.catalog.duckdb import refresh
 from lake_pipeline.discovery.listing import discover
-from lake_pipeline.engines.task import Task, read_results, run_task
+from lake_pipeline.engines.run import run_task
+from lake_pipeline.engines.task import Task, read_results
 from lake_pipeline.errors import LeaseLost, QueryError
 from lake_pipeline.lake import Lake
 from lake_pipeline.planning import plan

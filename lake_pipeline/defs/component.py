@@ -10,6 +10,7 @@ from lake_pipeline.dataset import Dataset
 from lake_pipeline.defs.factory import dataset_definitions
 from lake_pipeline.defs.resources import LakeResource
 from lake_pipeline.errors import DeclarationError
+from lake_pipeline.settings import load_settings
 
 
 class LakeDataset(dg.Component, dg.Model, dg.Resolvable):
@@ -27,7 +28,7 @@ class LakeDataset(dg.Component, dg.Model, dg.Resolvable):
             dataset = Dataset.model_validate(self.declaration)
         except ValidationError as error:
             raise DeclarationError(f"{context.path}: {error}") from error
-        definitions = dataset_definitions(dataset)
+        definitions = dataset_definitions(dataset, load_settings().engine)
         if not self.resource:
             return definitions
         return dg.Definitions.merge(definitions, dg.Definitions(resources={"lake": LakeResource()}))

@@ -17,7 +17,7 @@ from lake_pipeline.defs.resources import LakeResource
 from lake_pipeline.errors import CheckFailed, LakeError
 
 
-def curated_asset(dataset: Dataset) -> dg.AssetsDefinition:
+def curated_asset(dataset: Dataset, engine: str) -> dg.AssetsDefinition:
     key = asset_key(dataset, "curated")
 
     @dg.asset(
@@ -26,7 +26,7 @@ def curated_asset(dataset: Dataset) -> dg.AssetsDefinition:
         description=dataset.description or f"Rows of {dataset.name} under {dataset.output.prefix}.",
         group_name=dataset.name,
         owners=dataset.owners,
-        kinds={"duckdb", dataset.output.format},
+        kinds={"duckdb", dataset.output.format} | ({engine} - {"local"}),
         partitions_def=manifest_partitions(dataset),
         backfill_policy=dg.BackfillPolicy.multi_run(),
         check_specs=check_specs(dataset, key),

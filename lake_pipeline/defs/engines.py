@@ -8,7 +8,7 @@ from functools import partial
 import dagster as dg
 
 from lake_pipeline.defs.glue import glue_engine
-from lake_pipeline.defs.pipes import run_local
+from lake_pipeline.defs.pipes import run_script
 from lake_pipeline.engines.task import Task
 from lake_pipeline.lake import Lake
 
@@ -17,7 +17,7 @@ def engine_of(context: dg.AssetExecutionContext, lake: Lake) -> Callable[[Task],
     """What runs a task and returns once its results document is in the store, or can be expected there no more."""
     if lake.settings.engine == "glue":
         return partial(_run_glue, context, lake)
-    return partial(run_local, context)
+    return partial(run_script, context, lake.settings)
 
 
 def _run_glue(context: dg.AssetExecutionContext, lake: Lake, task: Task) -> None:

@@ -19,8 +19,10 @@ from lake_pipeline.defs.sensors import arrivals_sensor, work_sensor
 from lake_pipeline.defs.table import table_asset
 
 
-def dataset_definitions(dataset: Dataset, *, listed: bool = True) -> dg.Definitions:
+def dataset_definitions(dataset: Dataset, engine: str = "local", *, listed: bool = True) -> dg.Definitions:
     """Assets raw → curated → table, their job, what starts it, and the reconciling schedule of one dataset.
+
+    `engine` is what is shown of where conversions run.
 
     The job is started by a sensor as files arrive, or by the schedule that the dataset declares. What has arrived is
     found by listing, unless it is told by events.
@@ -30,7 +32,7 @@ def dataset_definitions(dataset: Dataset, *, listed: bool = True) -> dg.Definiti
     with warnings.catch_warnings():
         # Asked for by name, and nothing that a user could act on: backfill policies are still called beta.
         warnings.simplefilter("ignore", dg.BetaWarning)
-        assets = [raw_asset(dataset), curated_asset(dataset), table_asset(dataset)]
+        assets = [raw_asset(dataset), curated_asset(dataset, engine), table_asset(dataset)]
     sensors = [arrivals_sensor(dataset)] if listed else []
     schedules = [reconcile_schedule(dataset, reconcile)]
     if dataset.schedule is None:
@@ -46,10 +48,12 @@ def dataset_definitions(dataset: Dataset, *, listed: bool = True) -> dg.Definiti
     return dg.Definitions(assets=assets, jobs=jobs, sensors=sensors, schedules=schedules)
 
 
-def lake_definitions(datasets: list[Dataset], *, events_queue: str | None = None) -> dg.Definitions:
+def lake_definitions(
+    datasets: list[Dataset], engine: str = "local", *, events_queue: str | None = None
+) -> dg.Definitions:
     """Every dataset's definitions, the sensor of the events queue if there is one, and the lake that they work on."""
     return dg.Definitions.merge(
-        *(dataset_definitions(dataset, listed=events_queue is None) for dataset in datasets),
+        *(dataset_definitions(dataset, engine, listed=events_queue is None) for dataset in datasets),
         dg.Definitions(
             resources={"lake": LakeResource()},
             sensors=[events_sensor(datasets, events_queue)] if events_queue else [],

@@ -1,19 +1,28 @@
-"""Engines as Pipes clients: each runs glue_scripts/convert.py somewhere and waits for it."""
+"""Engines as a Pipes client: glue_scripts/convert.py in a process of this machine, alone or as Spark's driver."""
 
 from __future__ import annotations
 
 import sys
+from typing import Any
 
 import dagster as dg
 from dagster._core.errors import DagsterPipesExecutionError
 
+from lake_pipeline.engines.environment import spark_environment
+from lake_pipeline.engines.session import SparkOptions
 from lake_pipeline.engines.task import SCRIPT, Task
+from lake_pipeline.settings import Settings
 
 
-def run_local(context: dg.AssetExecutionContext, task: Task) -> None:
-    """The script in a process of its own; a failure is read from the results document, so the exit code is not."""
-    client = dg.PipesSubprocessClient()
+def run_script(context: dg.AssetExecutionContext, settings: Settings, task: Task) -> None:
+    """Run the script where LAKE_ENGINE says; a failure is read from the results document, so the exit code is not."""
+    extras: dict[str, Any] = {"task": task.to_json()}
+    env: dict[str, str] = {}
+    if settings.engine == "spark":
+        extras["spark"] = SparkOptions(settings.spark_master, settings.spark_part).to_json()
+        env = spark_environment(settings)
+    client = dg.PipesSubprocessClient(env=env)
     try:
-        client.run(context=context, command=[sys.executable, str(SCRIPT)], extras={"task": task.to_json()})
+        client.run(context=context, command=[sys.executable, str(SCRIPT)], extras=extras)
     except DagsterPipesExecutionError as error:
         context.log.error(str(error))

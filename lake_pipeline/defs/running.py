@@ -58,7 +58,7 @@ def run_datasets(
         UnknownFile: one of the keys is no raw file.
         ExtractFailed: everything was run, and an extract could not be made.
     """
-    definitions = lake_definitions(list(lake.datasets.values()))
+    definitions = lake_definitions(list(lake.datasets.values()), lake.settings.engine)
     ran, failures = 0, list[str]()
     with open_instance(lake.settings) as instance:
         fail_orphans(instance)

@@ -14,10 +14,9 @@ from datetime import timedelta
 
 from lake_pipeline import __version__
 from lake_pipeline.engines.glue_job import GlueJob, GlueRun
-from lake_pipeline.engines.task import DATA, Task, read_results
+from lake_pipeline.engines.task import Task, read_results
 from lake_pipeline.errors import EngineError, EngineUnreachable, LakeError, LedgerError
-from lake_pipeline.kernel.convert import RECORDS
-from lake_pipeline.kernel.results import Results
+from lake_pipeline.kernel.results import RECORDS, Results
 from lake_pipeline.ledger.ledger import Ledger
 from lake_pipeline.manifests import Manifest, read_manifest
 from lake_pipeline.store import Copy, Store
@@ -169,10 +168,10 @@ class GlueEngine:
         Names must not come twice: whoever saw that attempt fail may still be deleting what it published.
         """
         self.store.delete_prefix(ours.staging)
-        renamed = [replace(file, path=_renamed(file.path, theirs, ours)) for file in results.outputs]
+        renamed = [replace(file, path=_renamed(file.path, theirs, ours), staged="") for file in results.outputs]
         self.store.publish_all(
             [
-                Copy(theirs.staging + DATA + before.path, ours.staging + DATA + after.path, before.bytes)
+                Copy(theirs.staging + before.key, ours.staging + after.key, before.bytes)
                 for before, after in zip(results.outputs, renamed, strict=True)
             ]
         )

@@ -2,27 +2,19 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from lake_pipeline.dataset import Dataset
 from lake_pipeline.encryption import Encryption
-from lake_pipeline.errors import EngineError, LakeError, ObjectMissing
-from lake_pipeline.kernel.convert import Job, convert
+from lake_pipeline.errors import EngineError, ObjectMissing
 from lake_pipeline.kernel.results import Results
-from lake_pipeline.manifests import read_manifest
-from lake_pipeline.schemas import Schema
-from lake_pipeline.scratch import scratch_folder
 from lake_pipeline.store import Store
 
 # What runs a task, on every engine.
 SCRIPT = Path(__file__).parents[2] / "glue_scripts" / "convert.py"
 STAGING = "_staging/"
-DATA = "data/"
 
 
 @dataclass(frozen=True)
@@ -65,41 +57,6 @@ class Task:
     @property
     def results_key(self) -> str:
         return self.staging + "results.json"
-
-
-def run_task(task: Task, on_progress: Callable[[str], None]) -> Results:
-    """Convert, stage, and write the results document; the engine's script calls this.
-
-    Raises:
-        LakeError: the conversion failed; its class and message stand in the results document too.
-    """
-    store = task.store
-    dataset = task.dataset
-    with scratch_folder() as scratch:
-        local = store.root / task.staging if store.root else scratch / "staging"
-        # What an earlier process of the same attempt left would be counted as this one's.
-        shutil.rmtree(local, ignore_errors=True)
-        job = Job(
-            dataset=dataset,
-            manifest=read_manifest(store, dataset, task.manifest_id),
-            schema=Schema.from_json(task.schema),
-            attempt=task.attempt,
-            staging=local,
-            scratch=scratch,
-            threads=task.threads or os.cpu_count() or 1,
-            memory=task.memory,
-        )
-        try:
-            results = convert(job, store, on_progress)
-        except Exception as error:
-            message = str(error) if isinstance(error, LakeError) else f"{type(error).__name__}: {error}"
-            store.put_json(task.results_key, {"error": {"class": type(error).__name__, "message": message}})
-            raise
-        if store.root is None:
-            staged = sorted(path for path in local.rglob("*") if path.is_file())
-            store.upload_all([(path, task.staging + path.relative_to(local).as_posix()) for path in staged])
-    store.put_json(task.results_key, results.to_json())
-    return results
 
 
 def read_results(store: Store, task: Task) -> Results:

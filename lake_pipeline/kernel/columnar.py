@@ -27,8 +27,8 @@ from lake_pipeline.kernel.observed import Lens, Node
 from lake_pipeline.kernel.parquet_files import batches, check_expected, opened
 from lake_pipeline.kernel.parquet_types import observe_columns
 from lake_pipeline.kernel.scalars import as_json
-from lake_pipeline.kernel.source import Unreadable
-from lake_pipeline.kernel.survey import RawFile
+from lake_pipeline.kernel.source import RawFile, Unreadable
+from lake_pipeline.kernel.survey import Observation, Proof
 from lake_pipeline.schemas import Column, Path
 
 SUFFIX = ".parquet"
@@ -37,27 +37,32 @@ _DICTIONARY = pa.dictionary(pa.int32(), pa.string())
 
 @dataclass
 class ColumnSurvey:
-    """What the manifest's readable files hold; fields as in `Survey`. `named`: a name must end in `.parquet`."""
+    """Looks at Parquet files; `found` is what they hold. `named`: a name must end in `.parquet`."""
 
     lens: Lens
     source: Source
     named: bool = False
-    root: Node = field(default_factory=Node)
-    rows: dict[int, int] = field(default_factory=dict)
-    exploded: Counter[int] = field(default_factory=Counter)
-    unreadable: dict[int, str] = field(default_factory=dict)
-    vanished: dict[int, str] = field(default_factory=dict)
+    found: Observation = field(default_factory=Observation)
+
+    @property
+    def proof(self) -> Proof:
+        """Nothing: a column's type is no property of a block."""
+        return Proof()
+
+    def add(self, later: Observation) -> None:
+        """Add what another survey found in a later part of the manifest."""
+        self.found.add(later)
 
     def look(self, files: list[RawFile], pool: Executor, depth: int) -> None:
         """Read every file once; only those that are whole show what columns there are."""
         for file, found in ahead(pool, self._look_at, files, depth):
             if isinstance(found, Unreadable):
-                self.unreadable[file.id] = str(found)
+                self.found.unreadable[file.id] = str(found)
             elif isinstance(found, OSError):
-                self.vanished[file.id] = str(found)
+                self.found.vanished[file.id] = str(found)
             else:
-                self.rows[file.id], schema = found
-                observe_columns(self.root, schema, file.key, self.lens)
+                self.found.rows[file.id], schema = found
+                observe_columns(self.found.root, schema, file.key, self.lens)
 
     def _look_at(self, file: RawFile) -> tuple[int, pa.Schema] | Unreadable | OSError:
         try:

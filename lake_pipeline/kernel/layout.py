@@ -31,6 +31,16 @@ ROW_GROUP_BYTES = 128 * 2**20
 FILE_BYTES = 512 * 2**20
 
 
+def parquet_options(output: Output, row_group_bytes: int) -> list[str]:
+    """A COPY's options for files that readers take in well."""
+    return [
+        "FORMAT parquet",
+        f"COMPRESSION {output.compression}",
+        f"ROW_GROUP_SIZE {ROW_GROUP_ROWS}",
+        f"ROW_GROUP_SIZE_BYTES {min(ROW_GROUP_BYTES, row_group_bytes)}",
+    ]
+
+
 def reserved_names(output: Output) -> frozenset[str]:
     """Names that no column may take: the platform's own, and Hive keys that are computed."""
     return RESERVED | {key for key, part, _ in partition_keys(output.partition_by) if part}
@@ -133,11 +143,8 @@ class Layout:
         A partition of more than `FILE_BYTES` has several. Row groups have `row_group_bytes` at most.
         """
         options = [
-            "FORMAT parquet",
-            f"COMPRESSION {self.output.compression}",
+            *parquet_options(self.output, row_group_bytes),
             "RETURN_STATS true",
-            f"ROW_GROUP_SIZE {ROW_GROUP_ROWS}",
-            f"ROW_GROUP_SIZE_BYTES {min(ROW_GROUP_BYTES, row_group_bytes)}",
             f"FILE_SIZE_BYTES {FILE_BYTES}",
             f"FILENAME_PATTERN {literal(file_name + '-{i}')}",
         ]

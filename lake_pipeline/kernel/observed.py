@@ -26,6 +26,7 @@ class Node:
     examples: dict[str, str] = field(default_factory=dict)
     children: dict[str, Node] = field(default_factory=dict)
     orders: list[KeyOrder] = field(default_factory=list)
+    taught: list[tuple[str, ...]] = field(default_factory=list)  # the keys of objects that changed the orders
     element: Node | None = None
     seen: int = 0  # objects seen here
     present: int = 0  # how many of the parent's objects had this key
@@ -50,6 +51,37 @@ class Node:
         """Paths seen here and below."""
         below = sum(child.size() for child in self.children.values())
         return 1 + below + (self.element.size() if self.element else 0)
+
+    def note_order(self, keys: Mapping[str, Any]) -> bool:
+        """Take in the order of an object's keys; True if that showed anything new."""
+        new = note_order(self.orders, keys)
+        if new:
+            self.taught.append(tuple(keys))
+        return new
+
+    def add(self, later: Node) -> None:
+        """Add what was seen here in a later part of the manifest, as if one process had seen both."""
+        if later.examples:
+            self.short = later.short and (self.short or not self.examples)
+        for kind, where in later.examples.items():
+            self.examples.setdefault(kind, where)
+        self.seen += later.seen
+        self.present += later.present
+        for keys in later.taught:
+            self.note_order(dict.fromkeys(keys))
+        for key, child in later.children.items():
+            self.children.setdefault(key, Node()).add(child)
+        if later.element:
+            self.element = self.element or Node()
+            self.element.add(later.element)
+
+    def move(self, lines: int) -> None:
+        """Name the examples by lines of their file, where they were counted from a later line on."""
+        for kind, where in self.examples.items():
+            key, _, line = where.rpartition(":")
+            self.examples[kind] = f"{key}:{int(line) + lines}"
+        for child in [*self.children.values(), *([self.element] if self.element else [])]:
+            child.move(lines)
 
 
 @dataclass(frozen=True)
@@ -134,7 +166,7 @@ def _observe_object(node: Node, value: Mapping[str, Any], where: str, lens: Lens
     # The shape must learn that a key is optional when the first object comes that lacks it.
     lacks = len(value) < len(node.children) or any(key not in node.children for key in value)
     new = lacks and any(child.present == node.seen and key not in value for key, child in node.children.items())
-    new |= note_order(node.orders, value)
+    new |= node.note_order(value)
     for key, item in value.items():
         child = node.children.get(key)
         if child is None:

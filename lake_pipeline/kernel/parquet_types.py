@@ -9,7 +9,6 @@ import pyarrow.types as pat
 
 from lake_pipeline.differences import admits
 from lake_pipeline.kernel.observed import ELEMENT, Lens, Node
-from lake_pipeline.kernel.ordering import note_order
 from lake_pipeline.kernel.source import Unreadable
 from lake_pipeline.schemas import ListOf, StructOf, Type
 
@@ -69,7 +68,7 @@ def _observe(node: Node, fields: list[pa.Field], where: str, lens: Lens, path: t
     if any("\0" in name for name in names):
         raise Unreadable("a column's name holds a NUL, which no column name can")
     node.seen += 1
-    note_order(node.orders, names)
+    node.note_order(names)
     for field in fields:
         child = node.children.setdefault(field.name, Node())
         child.present += 1

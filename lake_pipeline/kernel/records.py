@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import chain
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -13,8 +12,9 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from lake_pipeline.dataset import Source
 from lake_pipeline.kernel import exact
-from lake_pipeline.kernel.source import Unreadable, text_chunks
+from lake_pipeline.kernel.source import EMPTY, RawFile, Unreadable, text_chunks
 
 # A JSON array or document is held whole (records of NDJSON are not); Arrow's offsets end at 2 GiB.
 MAX_DOCUMENT_BYTES = 2**31 - 2**24
@@ -36,28 +36,33 @@ class Block:
         return len(self.texts)
 
 
-def read_blocks(path: Path, name: str, format_: str, records: str | None) -> Iterator[Block]:
+def read_blocks(file: RawFile, source: Source) -> Iterator[Block]:
     """The records of one raw file in order; a blank line is no record.
 
     Raises:
         Unreadable: the file as a whole is not what its format says, or holds nothing.
     """
-    chunks = _skip_blank(text_chunks(path, name))
+    if file.span:
+        return _lines(text_chunks(file), file.span.line)
+    chunks = _skip_blank(text_chunks(file))
     try:
         head = next(chunks)
     except StopIteration:
-        raise Unreadable("the file is empty") from None
+        raise Unreadable(EMPTY) from None
     text = chain([head], chunks)
-    if format_ == "ndjson":
+    if is_lines(head, source):
         return _lines(text)
     first = head.lstrip(_WHITESPACE)[:1]
     if first not in (b"[", b"{"):
         raise Unreadable(f"not JSON: it starts with {head.lstrip(_WHITESPACE)[:8]!r}")
-    if records is not None or first == b"[":
-        return _document(_whole(text), records)
-    if _is_record(*_first_lines(head, 1)):
-        return _lines(text)
+    if source.records is not None or first == b"[":
+        return _document(_whole(text), source.records)
     return _document_or_lines(_whole(text))
+
+
+def is_lines(head: bytes, source: Source) -> bool:
+    """Whether a file that begins so, with more than white space, has one record a line."""
+    return source.format == "ndjson" or (source.records is None and any(map(_is_record, _first_lines(head, 1))))
 
 
 def _skip_blank(chunks: Iterator[bytes]) -> Iterator[bytes]:
@@ -115,9 +120,8 @@ def _is_json(text: bytes) -> bool:
     return True
 
 
-def _lines(chunks: Iterator[bytes]) -> Iterator[Block]:
+def _lines(chunks: Iterator[bytes], line: int = 1) -> Iterator[Block]:
     carry: list[bytes] = []
-    line = 1
     for chunk in chain(chunks, [b""]):
         end = chunk.rfind(b"\n") + 1 if chunk else 0
         if chunk and not end:

@@ -8,6 +8,10 @@ from typing import Any, Literal
 
 from lake_pipeline.schemas import Schema
 
+# The folder of staged rows, and the records that were set aside, below an attempt's staging prefix.
+DATA = "data"
+RECORDS = "records.ndjson"
+
 
 @dataclass(frozen=True)
 class FileResult:
@@ -49,15 +53,21 @@ class FileResult:
 
 @dataclass(frozen=True)
 class StagedFile:
-    """A curated file: its path below the staging folder, which is also its path below the output prefix.
+    """A curated file: its path below the output prefix, and its key below the attempt's staging prefix.
 
-    `file_id` is that of the raw file, where one file becomes one file.
+    `file_id` is that of the raw file, where one file becomes one file. Where no key is given, the file lies in `data/`
+    under the path that it will have.
     """
 
     path: str
     rows: int
     bytes: int
     file_id: int | None = None
+    staged: str = ""
+
+    @property
+    def key(self) -> str:
+        return self.staged or f"{DATA}/{self.path}"
 
 
 @dataclass(frozen=True)

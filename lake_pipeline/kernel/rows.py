@@ -24,7 +24,7 @@ from lake_pipeline.kernel.matching import Mask, ahead, matched, text_of
 from lake_pipeline.kernel.records import Block, read_blocks
 from lake_pipeline.kernel.repair import Repairer
 from lake_pipeline.kernel.shape import quoted
-from lake_pipeline.kernel.survey import RawFile
+from lake_pipeline.kernel.source import RawFile
 
 ARROW_SCHEMA = pa.schema(
     [
@@ -108,8 +108,7 @@ class RowStream:
 
     def _blocks(self, files: list[RawFile]) -> Iterator[tuple[RawFile, Block, bool]]:
         for file in files:
-            blocks = read_blocks(file.path, file.key, self._source.format, self._source.records)
-            for number, block in enumerate(exploded(blocks, self._explode)):
+            for number, block in enumerate(exploded(read_blocks(file, self._source), self._explode)):
                 yield file, block, (file.id, number) in self._plain_blocks
 
     def _plain(self, block: Block, known_plain: bool) -> tuple[pa.StringArray, Mask]:

@@ -31,7 +31,8 @@ _ESCAPE = (
 )
 _STRING = rf'"(?:[^"\\\x00-\x1f]|{_ESCAPE})*"'
 # The word boundary keeps `12` from passing for `1` and `2` where the comma between elements is optional.
-_INT = r"-?(?:[1-8][0-9]{18}|[1-9][0-9]{0,17}|0)\b"
+_LONG = r"-?(?:[1-8][0-9]{18}|[1-9][0-9]{0,17}|0)\b"
+_INT = r"(?:-[1-9][0-9]{0,13}|[1-9][0-9]{0,14}|-?0)\b"
 # Up to 15 digits before the point are below 2**53, and no more than 17 in all: exact.is_double, as an expression.
 _DOUBLE = (
     r"-?(?:0(?:\.0{0,4}[0-9]{1,17})?|"
@@ -66,7 +67,7 @@ _SHORT_QUOTED_NUMBER = r'"-?\\u003(?:0|[1-9][0-9]{0,29})(?:\.[0-9]{1,30})?(?:[eE
 MAX_OPTIONAL = 40
 
 
-def _any(scalar: str = f"{_STRING}|{_DOUBLE}|{_INT}|true|false|null", depth: int = _ANY_DEPTH) -> str:
+def _any(scalar: str = f"{_STRING}|{_DOUBLE}|{_LONG}|true|false|null", depth: int = _ANY_DEPTH) -> str:
     if depth == 0:
         return f"(?:{scalar})"
     return rf"(?:{scalar}|[\[{{](?:[,:]?{_S}(?:{_any(scalar, depth - 1)}){_S})*[\]}}])"
@@ -116,7 +117,7 @@ def _narrow_value(seen: Node, type_: Type) -> Node:
         case "double":
             result.examples = dict.fromkeys({"float"} if {"int", "float"} & seen.kinds else (), "")
         case "bigint":
-            result.examples = dict.fromkeys({"int"} if {"int", "long"} & seen.kinds else (), "")
+            result.examples = dict.fromkeys({"int", "long"} & seen.kinds, "")
         case ListOf(element):
             result.examples = dict.fromkeys({"array"} & seen.kinds, "")
             result.element = _narrow_value(seen.element, element) if seen.element else None
@@ -159,7 +160,9 @@ def _value(node: Node, numbers: bool) -> str:
     options = ["null"]
     if "float" in kinds:
         options.append(_DOUBLE)
-    if "long" in kinds or ("int" in kinds and "float" not in kinds):
+    if "long" in kinds:
+        options.append(_LONG)
+    elif "int" in kinds and "float" not in kinds:
         options.append(_INT)
     if "boolean" in kinds:
         options += ["true", "false"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
@@ -19,21 +20,51 @@ _MARKS = (
 )
 
 
+# Why a file without a record is unreadable.
+EMPTY = "the file is empty"
+
+
 class Unreadable(Exception):
     """The file cannot be read as a whole; the message says why."""
 
 
-def text_chunks(path: Path, name: str) -> Iterator[bytes]:
-    """The file's text, about 8 MiB at a time. `name` says by its suffix (.gz, .zst) how it is compressed.
+@dataclass(frozen=True)
+class Span:
+    """Whole lines of a file: its bytes from `start` up to `end`, and the 1-based number of the first line.
+
+    The number is 1 for as long as nobody has counted the lines before it.
+    """
+
+    start: int
+    end: int
+    line: int = 1
+
+
+@dataclass(frozen=True)
+class RawFile:
+    """A raw file of the manifest, or a span of one, at hand as a local file, which may be one of the span alone."""
+
+    id: int
+    key: str
+    path: Path
+    span: Span | None = None
+    alone: bool = False
+
+
+def text_chunks(file: RawFile) -> Iterator[bytes]:
+    """The file's text, about 8 MiB at a time. Its key says by its suffix (.gz, .zst) how it is compressed.
 
     Raises:
         Unreadable: the compressed data is broken or ends early, or the text is not what its byte order mark says.
     """
-    chunks = _bytes(path, name)
+    chunks = _bytes(file) if file.span is None else _span(file.path, file.span, file.alone)
+    if file.span and file.span.start:
+        yield from chunks
+        return
     head = next(chunks, b"")
     if head.startswith(codecs.BOM_UTF8):
         head = head[len(codecs.BOM_UTF8) :]
-    encoding = next((encoding for mark, encoding in _MARKS if head.startswith(mark)), None)
+    encoding = encoding_of(head)
     if encoding is None:
         if head:
             yield head
@@ -49,9 +80,33 @@ def text_chunks(path: Path, name: str) -> Iterator[bytes]:
         raise Unreadable(f"not {encoding.upper()}, as its byte order mark says: {error}") from None
 
 
-def _bytes(path: Path, name: str) -> Iterator[bytes]:
-    compression = _SUFFIXES.get(Path(name).suffix.lower())
+def count_lines(file: RawFile) -> int:
+    """How many line ends there are."""
+    return sum(chunk.count(b"\n") for chunk in text_chunks(file))
+
+
+def compression_of(key: str) -> str | None:
+    """How a file of that name is compressed."""
+    return _SUFFIXES.get(Path(key).suffix.lower())
+
+
+def encoding_of(head: bytes) -> str | None:
+    """The encoding that a byte order mark at the head announces, if it is not UTF-8."""
+    return next((encoding for mark, encoding in _MARKS if head.startswith(mark)), None)
+
+
+def _span(path: Path, span: Span, alone: bool) -> Iterator[bytes]:
     with path.open("rb") as raw:
+        raw.seek(0 if alone else span.start)
+        left = span.end - span.start
+        while chunk := raw.read(min(CHUNK_BYTES, left)):
+            left -= len(chunk)
+            yield chunk
+
+
+def _bytes(file: RawFile) -> Iterator[bytes]:
+    compression = compression_of(file.key)
+    with file.path.open("rb") as raw:
         if compression is None:
             while chunk := raw.read(CHUNK_BYTES):
                 yield chunk

@@ -1,50 +1,87 @@
 """The first pass: every record of the manifest is looked at, so that types come from all of it and not a sample.
 
 Records of a shape already seen are recognised by one expression and need no parsing; only the others are parsed,
-and what they show widens the expression.
+and what they show widens the expression. Parts of a manifest can be looked at by themselves; see `Observation.add`.
 """
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Container
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from lake_pipeline.dataset import Source
+from lake_pipeline.dataset import Dataset, Source, partition_keys
 from lake_pipeline.evolution import too_wide
 from lake_pipeline.kernel import exact, shape
 from lake_pipeline.kernel.explode import exploded
 from lake_pipeline.kernel.matching import Mask, ahead, matched, text_of
 from lake_pipeline.kernel.observed import Lens, Node, observe
 from lake_pipeline.kernel.records import Block, read_blocks
-from lake_pipeline.kernel.source import Unreadable
+from lake_pipeline.kernel.source import EMPTY, RawFile, Unreadable
+from lake_pipeline.schemas import Schema
 
 _FIRST_LOOK = 64
 # Objects on the way to a column are paths too; a survey of many more paths than columns need not go on.
 _PATHS_PER_COLUMN = 4
 
 
-@dataclass(frozen=True)
-class RawFile:
-    """One raw file of the manifest, at hand as a local file."""
+@dataclass
+class Observation:
+    """What some readable files hold.
 
-    id: int
-    key: str
-    path: Path
+    `rows`: records by file id, once settled only of files that can be read; `exploded`: rows that exploding an array
+    adds to them; `bad`: those of both that cannot be read, and why the first cannot; `unreadable`: reason by file id,
+    for files that are to be quarantined whole; `vanished`: the same for files that went away.
+    """
+
+    root: Node = field(default_factory=Node)
+    rows: Counter[int] = field(default_factory=Counter)
+    exploded: Counter[int] = field(default_factory=Counter)
+    bad: dict[int, tuple[int, str]] = field(default_factory=dict)
+    unreadable: dict[int, str] = field(default_factory=dict)
+    vanished: dict[int, str] = field(default_factory=dict)
+
+    def add(self, later: Observation) -> None:
+        """Add what a later part of the manifest holds: other files, or a later span of the same file."""
+        self.root.add(later.root)
+        self.rows.update(later.rows)
+        self.exploded.update(later.exploded)
+        for id_, (count, reason) in later.bad.items():
+            before, first = self.bad.get(id_, (0, reason))
+            self.bad[id_] = before + count, first
+        self.unreadable |= later.unreadable
+        self.vanished |= later.vanished
+
+    def settle(self, split: Container[int] = ()) -> None:
+        """Set aside whole each file that has no readable record; of spans (files `split`) none can know by itself."""
+        for id_, rows in self.rows.items():
+            count, reason = self.bad.get(id_, (0, ""))
+            if rows and count == rows + self.exploded[id_]:
+                self.unreadable[id_] = f"none of its {rows:,} records can be read; the first: {reason}"
+            elif not rows and id_ in split:
+                self.unreadable[id_] = EMPTY
+        for id_ in [*self.unreadable, *self.vanished]:
+            self.rows.pop(id_, None)
+
+
+@dataclass(frozen=True)
+class Proof:
+    """(file id, block number) of the blocks whose every record matches `pattern`."""
+
+    pattern: str | None = None
+    blocks: frozenset[tuple[int, int]] = frozenset()
 
 
 @dataclass
 class Survey:
-    """What the manifest's readable files hold.
+    """Looks at files; `found` is what they hold.
 
-    `rows`: records by file id; `exploded`: rows that exploding the array at `explode` adds to them;
-    `unreadable`: reason by file id, for files that are to be quarantined whole;
-    `vanished`: the same for files that went away; `plain`: (file id, block number) of the blocks whose every record
-    matched `pattern`, as it is at the end. With far more paths than `max_columns` nothing more is learnt where
-    the schema is `fixed`, and it is an error where they would become columns.
+    With far more paths than `max_columns` nothing more is learnt where the schema is `fixed`, and it is an error
+    where they would become columns.
     """
 
     lens: Lens
@@ -52,14 +89,33 @@ class Survey:
     max_columns: int
     fixed: bool
     explode: tuple[str, ...] = ()
-    root: Node = field(default_factory=Node)
-    rows: dict[int, int] = field(default_factory=dict)
-    exploded: dict[int, int] = field(default_factory=dict)
-    unreadable: dict[int, str] = field(default_factory=dict)
-    vanished: dict[int, str] = field(default_factory=dict)
+    found: Observation = field(default_factory=Observation)
     pattern: str | None = None
     plain: set[tuple[int, int]] = field(default_factory=set)
     lessons: int = 0  # how often something new was seen
+
+    @property
+    def proof(self) -> Proof:
+        """What is known of the blocks, so that the second pass need not match them again."""
+        return Proof(self.pattern, frozenset(self.plain))
+
+    def add(self, later: Observation) -> None:
+        """Add what another survey found in a later part of the manifest.
+
+        Raises:
+            SchemaConflict: more paths than any schema of this dataset may have.
+        """
+        self.found.add(later)
+        self._refuse_width()
+
+    def _refuse_width(self) -> None:
+        if not self.fixed and self.is_full:
+            raise too_wide(self.found.root, self.max_columns)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether there are far more paths than there may be columns."""
+        return self.found.root.size() > _PATHS_PER_COLUMN * self.max_columns
 
     def look(self, files: list[RawFile], pool: Executor, depth: int) -> None:
         """Read every file once; again from the start where one proved unreadable after it had shown something new.
@@ -67,25 +123,24 @@ class Survey:
         Raises:
             SchemaConflict: more paths than any schema of this dataset may have.
         """
-        tainted = False
+        found, tainted = self.found, False
         for file in files:
             before = self.lessons
             try:
                 self._look_at(file, pool, depth)
             except (Unreadable, OSError) as error:
-                (self.unreadable if isinstance(error, Unreadable) else self.vanished)[file.id] = str(error)
+                (found.unreadable if isinstance(error, Unreadable) else found.vanished)[file.id] = str(error)
                 tainted |= self.lessons != before
         if tainted:
-            self.root, self.pattern = Node(), None
+            found.root, self.pattern = Node(), None
             self.plain.clear()
-            left_out = self.unreadable | self.vanished
+            left_out = found.unreadable | found.vanished
             self.look([file for file in files if file.id not in left_out], pool, depth)
 
     def _look_at(self, file: RawFile, pool: Executor, depth: int) -> None:
         rows = added = 0
         reasons: list[str] = []
-        blocks = read_blocks(file.path, file.key, self.source.format, self.source.records)
-        blocks = exploded(blocks, self.explode)
+        blocks = exploded(read_blocks(file, self.source), self.explode)
         for number, (block, (pattern, mask)) in enumerate(ahead(pool, self._match, blocks, depth)):
             rows += len(block)
             added += block.exploded
@@ -95,34 +150,55 @@ class Survey:
                 self._learn(file, block, np.flatnonzero(~mask), reasons)
             elif pattern == self.pattern:
                 self.plain.add((file.id, number))
-        if rows and len(reasons) == rows:
-            raise Unreadable(f"none of its {rows:,} records can be read; the first: {reasons[0]}")
-        self.rows[file.id] = rows - added
-        self.exploded[file.id] = added
+        self.found.rows[file.id] = rows - added
+        self.found.exploded[file.id] = added
+        if reasons:
+            self.found.bad[file.id] = len(reasons), reasons[0]
 
     def _match(self, block: Block) -> tuple[str | None, Mask]:
         return matched(block, self.pattern)
 
     def _learn(self, file: RawFile, block: Block, unknown: npt.NDArray[np.intp], reasons: list[str]) -> None:
         """Parse what no expression has recognised yet, widening the expression as soon as that shows anything new."""
-        size = _FIRST_LOOK
+        size, root = _FIRST_LOOK, self.found.root
         while len(unknown):
             batch, unknown = unknown[:size], unknown[size:]
             size *= 2
             new = False
-            full = self.fixed and self.root.size() > _PATHS_PER_COLUMN * self.max_columns
+            full = self.fixed and self.is_full
             for index in batch:
                 try:
                     record = exact.parse(text_of(block, int(index)))
-                    new |= not full and observe(self.root, record, f"{file.key}:{block.lines[index]}", self.lens)
+                    new |= not full and observe(root, record, f"{file.key}:{block.lines[index]}", self.lens)
                 except exact.BadRecord as error:
                     reasons.append(str(error))
             if new:
                 self.lessons += 1
-                if not self.fixed and self.root.size() > _PATHS_PER_COLUMN * self.max_columns:
-                    raise too_wide(self.root, self.max_columns)
-                self.pattern = shape.pattern(self.root)
+                self._refuse_width()
+                self.pattern = shape.pattern(root)
                 self.plain.clear()
                 if len(unknown):
                     rest = Block(block.texts.take(unknown), block.lines[unknown])
                     unknown = unknown[~matched(rest, self.pattern)[1]]
+
+
+def lens_of(dataset: Dataset, schema: Schema) -> Lens:
+    """How a dataset's records are looked at where these columns are known."""
+    rules = dataset.schema_
+    hints = {tuple(path.split(".")): type_ for path, type_ in rules.hints.items()}
+    known = {column.path: column.type for column in schema.columns}
+    types = hints | known
+    folders = {name for name, part, _ in partition_keys(dataset.output.partition_by) if part is None}
+    labels = {(name,) for name in folders} | {column.path for column in schema.columns if column.name in folders}
+    labels |= {tuple(path.split(".")) for path, name in rules.flatten.rename.items() if name in folders}
+    parents = schema.parents()
+    return Lens(
+        opaque=frozenset(
+            path for path, type_ in types.items() if type_ == "json" or (type_ == "text" and path not in parents)
+        )
+        | {path for name in rules.flatten.keep_json if (path := tuple(name.split("."))) not in known},
+        timestamps=frozenset(path for path, type_ in types.items() if type_ == "timestamp"),
+        labels=frozenset(labels),
+        depth=rules.flatten.depth,
+        arrays=rules.flatten.arrays == "keep" and rules.mode != "strings",
+    )

@@ -1,0 +1,65 @@
+"""Running a task: convert, stage, and write the results document; the engines' script calls this."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from lake_pipeline.engines.session import SparkOptions, spark_session
+from lake_pipeline.engines.spark import convert_on_spark
+from lake_pipeline.engines.task import Task
+from lake_pipeline.errors import LakeError
+from lake_pipeline.kernel.convert import Job, convert
+from lake_pipeline.kernel.results import Results
+from lake_pipeline.manifests import read_manifest
+from lake_pipeline.schemas import Schema
+from lake_pipeline.scratch import scratch_folder
+from lake_pipeline.store import Store
+
+
+def run_task(task: Task, on_progress: Callable[[str], None], spark: SparkOptions | None = None) -> Results:
+    """Convert in this process, or on Spark where its options are given.
+
+    Raises:
+        LakeError: the conversion failed; its class and message stand in the results document too.
+    """
+    task = task if task.threads else replace(task, threads=os.cpu_count() or 1)
+    store = task.store
+    with scratch_folder() as scratch:
+        try:
+            if spark is None:
+                results = _convert_here(task, store, scratch, on_progress)
+            else:
+                with spark_session(spark, f"lake {task.dataset.name} {task.manifest_id}") as session:
+                    results = convert_on_spark(task, store, scratch, session, spark.part_bytes, on_progress)
+        except Exception as error:
+            message = str(error) if isinstance(error, LakeError) else f"{type(error).__name__}: {error}"
+            store.put_json(task.results_key, {"error": {"class": type(error).__name__, "message": message}})
+            raise
+    store.put_json(task.results_key, results.to_json())
+    return results
+
+
+def _convert_here(task: Task, store: Store, scratch: Path, on_progress: Callable[[str], None]) -> Results:
+    dataset = task.dataset
+    local = store.root / task.staging if store.root else scratch / "staging"
+    # What an earlier process of the same attempt left would be counted as this one's.
+    shutil.rmtree(local, ignore_errors=True)
+    job = Job(
+        dataset=dataset,
+        manifest=read_manifest(store, dataset, task.manifest_id),
+        schema=Schema.from_json(task.schema),
+        attempt=task.attempt,
+        staging=local,
+        scratch=scratch,
+        threads=task.threads,
+        memory=task.memory,
+    )
+    results = convert(job, store, on_progress)
+    if store.root is None:
+        staged = sorted(path for path in local.rglob("*") if path.is_file())
+        store.upload_all([(path, task.staging + path.relative_to(local).as_posix()) for path in staged])
+    return results
