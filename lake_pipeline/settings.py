@@ -47,6 +47,7 @@ class Settings(BaseSettings):
     ui_url: str | None = Field(None, description="where the Dagster UI is, for links in alerts")
     engine: Literal["local", "spark", "glue"] = Field("local", description="where the kernel runs")
     glue_job: str | None = Field(None, description="the AWS Glue job that runs glue_scripts/convert.py")
+    glue_spark: bool = Field(True, description="whether a Glue run converts on its workers, or alone on its driver")
     glue_poll_seconds: PositiveFloat = Field(5, description="how often a Glue run's state is asked for")
     glue_retry_seconds: PositiveFloat = Field(
         60, description="wait before a Glue run that was refused for lack of a place is asked for again, doubled twice"

@@ -139,10 +139,11 @@ def let_go(glue: Glue) -> None:
 def glue_lake_of(
     monkeypatch: pytest.MonkeyPatch, home: Path, database_url: str, glue: Glue, *declarations: dict[str, Any]
 ) -> Iterator[Lake]:
-    """An open lake in S3 whose engine is Glue, with waits that a test has time for."""
+    """An open lake in S3 whose engine is Glue, without Spark, and with waits that a test has time for."""
     for name, value in {
         "LAKE_ENGINE": "glue",
         "LAKE_GLUE_JOB": glue.name,
+        "LAKE_GLUE_SPARK": "false",
         "LAKE_GLUE_POLL_SECONDS": "0.1",
         "LAKE_GLUE_RETRY_SECONDS": "0.05",
     }.items():

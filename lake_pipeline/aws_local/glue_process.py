@@ -158,10 +158,13 @@ def _kill(process: subprocess.Popen[bytes], grace: float) -> None:
 
 def _forward(pipe: IO[bytes], logs: Any, group: str, stream: str) -> None:
     """Put what comes through the pipe into a log stream, an event a line, until the other end is closed."""
-    with suppress(logs.exceptions.ResourceAlreadyExistsException):
-        logs.create_log_group(logGroupName=group)
-    logs.create_log_stream(logGroupName=group, logStreamName=stream)
     with pipe:
+        try:
+            logs.create_log_group(logGroupName=group)
+        except ClientError as error:
+            if error.response["Error"]["Code"] != "ResourceAlreadyExistsException":
+                raise
+        logs.create_log_stream(logGroupName=group, logStreamName=stream)
         for lines in _lines(pipe):
             now = int(time.time() * 1000)
             events = [{"timestamp": now, "message": line} for line in lines]

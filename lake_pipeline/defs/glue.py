@@ -12,6 +12,7 @@ from lake_pipeline.defs.pipes_store import StoreContextInjector, StoreMessageRea
 from lake_pipeline.engines.glue import GlueEngine
 from lake_pipeline.engines.glue_job import GlueJob, GlueRun
 from lake_pipeline.engines.glue_logs import log_url, run_url, tail
+from lake_pipeline.engines.session import SparkOptions
 from lake_pipeline.engines.task import Task
 from lake_pipeline.lake import Lake
 
@@ -28,6 +29,9 @@ def glue_engine(context: dg.AssetExecutionContext, lake: Lake) -> GlueEngine:
         settings.glue_job, context.log.info, poll=settings.glue_poll_seconds, retry=settings.glue_retry_seconds
     )
 
+    # Glue itself says which master its scripts meet.
+    spark = {"spark": SparkOptions(None, settings.spark_part).to_json()} if settings.glue_spark else {}
+
     @contextmanager
     def pipes(task: Task) -> Iterator[Mapping[str, str]]:
         prefix = f"{task.staging}pipes/"
@@ -35,7 +39,7 @@ def glue_engine(context: dg.AssetExecutionContext, lake: Lake) -> GlueEngine:
             context=context,
             context_injector=StoreContextInjector(lake.store, prefix),
             message_reader=StoreMessageReader(lake.store, prefix),
-            extras={"task": task.to_json()},
+            extras={"task": task.to_json(), **spark},
         ) as session:
             yield session.get_bootstrap_cli_arguments()
 
