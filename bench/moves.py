@@ -38,7 +38,7 @@ def main() -> int:
                     seconds.setdefault((peer, step), []).append(took)
             requests[peer] = counts
     print(_sheet(options, seconds).markdown())
-    print(f"\nrequests, with 2 to land and see each object, and 3 to look what became of it: {json.dumps(requests)}")
+    print(f"\nrequests, those included that land and look at the objects: {json.dumps(requests)}")
     return 0
 
 

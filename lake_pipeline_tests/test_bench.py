@@ -46,6 +46,19 @@ def test_quick_run_finds_the_same_rows_in_every_output_and_leaves_nothing_behind
         assert trial["usage"]["cpu_seconds"] > 0
 
 
+def test_objects_are_published_and_archived_with_the_requests_that_the_docs_say() -> None:
+    arguments = ["--objects", "30", "--latency-ms", "1"]
+    env = {name: value for name, value in os.environ.items() if not name.startswith(("LAKE_", "AWS_"))}
+    command = [sys.executable, "-m", "bench.moves", *arguments]
+    ran = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True)
+    assert ran.returncode == 0, ran.stderr
+    assert "**30 objects, slow server, each answer after 1 ms, rounds: 1**" in ran.stdout
+    requests = json.loads(ran.stdout.partition("{")[1] + ran.stdout.partition("{")[2])
+    # One to see each, one to look at its target, three to look what became of it; the loop looks at no target.
+    assert requests["store"] == {"PUT": 31, "HEAD": 5 * 30, "COPY": 60, "DELETE MANY": 1}
+    assert requests["loop"] == {"PUT": 31, "HEAD": 4 * 30, "COPY": 60, "DELETE": 30}
+
+
 def test_unknown_peer_and_unreadable_size_are_refused_by_name() -> None:
     peer = _bench("--peers", "lake,excel")
     assert peer.returncode == 2

@@ -11,7 +11,7 @@ import json
 import random
 import uuid
 from collections import Counter
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,13 +20,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from lake_pipeline.aws_local.resources import make_bucket
+from lake_pipeline.aws_local.resources import make_bucket, make_job
 from lake_pipeline.aws_local.server import environment
-from lake_pipeline.catalog.duckdb import query
+from lake_pipeline.catalog.contract import catalog_of
 from lake_pipeline.definitions import defs
 from lake_pipeline.defs.instance import open_instance
+from lake_pipeline.engines.environment import spark_environment
 from lake_pipeline.lake import Lake
+from lake_pipeline.settings import load_settings
 from lake_pipeline_tests.conftest import fresh_database
+from lake_pipeline_tests.glue import glue_of
 from lake_pipeline_tests.lakes import lake_of, land, run, stored
 
 # One process makes each lake, once.
@@ -80,6 +83,8 @@ def spark(master: str) -> dict[str, str]:
 
 
 LOCAL, SPARK, CLUSTER = {"LAKE_ENGINE": "local"}, spark("local[2]"), spark("local-cluster[2,1,1024]")
+GLUE = {"LAKE_ENGINE": "glue", "LAKE_GLUE_POLL_SECONDS": "0.2", "LAKE_GLUE_SPARK": "false"}
+GLUE_SPARK = GLUE | {"LAKE_GLUE_SPARK": "true", "LAKE_SPARK_PART": PART}
 PAIRS = [
     pytest.param(Pair(LOCAL), id="local-directory"),
     pytest.param(Pair(LOCAL, s3=True), id="local-s3"),
@@ -87,6 +92,8 @@ PAIRS = [
     pytest.param(Pair(SPARK, s3=True), id="spark-local-s3", marks=pytest.mark.slow),
     pytest.param(Pair(CLUSTER), id="spark-cluster-directory", marks=pytest.mark.slow),
     pytest.param(Pair(CLUSTER, s3=True), id="spark-cluster-s3", marks=pytest.mark.slow),
+    pytest.param(Pair(GLUE, s3=True), id="glue-s3", marks=pytest.mark.slow),
+    pytest.param(Pair(GLUE_SPARK, s3=True), id="glue-spark-s3", marks=pytest.mark.slow),
 ]
 
 
@@ -108,8 +115,8 @@ class Seen:
 
 def table(lake: Lake, name: str) -> list[dict[str, Any]]:
     """Every row, in an order of its values."""
-    columns, found = query(lake.settings.catalog_path, f"select * from {name} order by all")
-    return [dict(zip(columns, row, strict=True)) for row in found]
+    answer = catalog_of(lake.settings).query(lake.settings, f"select * from {name} order by all")
+    return [dict(zip(answer.names, row, strict=True)) for row in answer.rows]
 
 
 def seen_in(lake: Lake) -> Seen:
@@ -212,9 +219,12 @@ def lake_seen(pair: Pair, request: pytest.FixtureRequest) -> Seen:
     """Run the whole lake on a pair, a week after the other."""
     home = request.getfixturevalue("tmp_path_factory").mktemp("lake")
     database = contextmanager(fresh_database)(*map(request.getfixturevalue, ("postgres_url", "template_database")))
-    with pytest.MonkeyPatch.context() as patch, database as url:
+    with pytest.MonkeyPatch.context() as patch, database as url, ExitStack() as stack:
         variables, store = dict(pair.engine), ""
-        if pair.s3:
+        if pair.engine["LAKE_ENGINE"] == "glue":
+            glue = stack.enter_context(glue_of(patch))
+            variables |= {"LAKE_GLUE_JOB": make_job(glue.name, glue.bucket), **spark_environment(load_settings())}
+        elif pair.s3:
             variables |= environment(request.getfixturevalue("aws_url"))
         for name, value in variables.items():
             patch.setenv(name, value)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import pickle
 import shutil
+from io import BytesIO
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
@@ -16,6 +19,7 @@ from lake_pipeline.store import Store
 from lake_pipeline_tests.command_line import LakeCommand, lake_command
 from lake_pipeline_tests.lakes import EVENTS, event, lake_of, land, rows, run, states, stored
 from lake_pipeline_tests.test_store import NO_PATHS, ODD_KEYS
+from lake_pipeline_tests.test_yellow_tripdata import TRIPS
 
 BIKES = {"name": "bikes", "sql": "select id, mode from events where mode = 'bike'"}
 WEEK = "raw/2026/week07"
@@ -25,7 +29,7 @@ WEEK = "raw/2026/week07"
 def lake(tmp_path: Path, database_url: str, s3_url: str) -> LakeCommand:
     """A file with a bad line, a file that is no JSON and a good one, in S3; nothing is converted yet."""
     command = lake_command(tmp_path / "home", database_url, EVENTS)
-    lake = LakeCommand(command.home, {**command.variables, "LAKE_STORE": s3_url})
+    lake = LakeCommand(command.home, {**command.variables, "LAKE_STORE": s3_url, "LAKE_CATALOG": "duckdb"})
     store = Store(s3_url)
     store.put(f"{WEEK}/a.json", b'{"id":"e1","DATE":"2026-02-01","MODE":"bike"}\nERROR 503\n')
     store.put(f"{WEEK}/b.json", b'{"id":"e2","DATE":"2026-02-02","MODE":"car"}\n')
@@ -70,7 +74,12 @@ def test_every_command_works_on_s3_and_what_was_mended_there_is_replayed(lake: L
 def test_the_demo_ends_on_s3_as_it_does_in_a_directory(tmp_path: Path, database_url: str, s3_url: str) -> None:
     (tmp_path / "datasets").mkdir()
     shutil.copy(BUNDLED_DATASETS / "sensor_readings.yaml", tmp_path / "datasets")
-    variables = {"LAKE_DATASETS": str(tmp_path / "datasets"), "LAKE_DATABASE_URL": database_url, "LAKE_STORE": s3_url}
+    variables = {
+        "LAKE_DATASETS": str(tmp_path / "datasets"),
+        "LAKE_DATABASE_URL": database_url,
+        "LAKE_STORE": s3_url,
+        "LAKE_CATALOG": "duckdb",
+    }
     lake = LakeCommand(tmp_path / "home", variables)
 
     first = lake("demo")
@@ -94,6 +103,7 @@ def test_training_jobs_and_extracts_read_the_table_from_s3_and_all_of_it_is_encr
         table = lake_pipeline.open_table("events", where=(pc.field("day") == 9) & (pc.field("mode") == "bike"))
         assert sorted(row["id"] for row in table.to_table().to_pylist()) == ["e3", "e4"]
         assert table.to_table(["id"], filter=pc.field("note") == "n").to_pylist() == [{"id": "e4"}]
+        assert pickle.loads(pickle.dumps(table)).count_rows() == 2
         assert {row["mode"] for row in lake_pipeline.open_table("events").to_table().to_pylist()} == {"bike", "a b/ü=%"}
 
         assert sorted(rows(lake, "select * from events_bikes")) == [("e1", "bike"), ("e3", "bike"), ("e4", "bike")]
@@ -125,6 +135,27 @@ def test_files_of_any_key_are_converted_and_archived_and_a_folders_mark_is_none(
         )
         assert stored(lake, "raw/") == ["raw/folder/"]
         assert stored(lake, "archive/") == [f"archive/{key.removeprefix('raw/')}" for key in odd]
+
+
+def test_one_file_becomes_one_file_on_s3_and_a_key_that_no_file_can_have_is_quarantined(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, database_url: str, s3_url: str
+) -> None:
+    written = BytesIO()
+    pq.write_table(pa.table({"id": [1, 2]}), written)
+    good, outside = ["raw-trips/2026/02/a[1]*.parquet", "raw-trips/2026/02/b.parquet"], f"../{tmp_path.name}-x.parquet"
+    bad = [f"raw-trips/{outside}", "raw-trips//2026/02/c.parquet", f"raw-trips/2026/02/{'n' * 300}.parquet"]
+    with lake_of(monkeypatch, tmp_path, database_url, TRIPS, store=s3_url) as lake:
+        for key in (*good, *bad):
+            lake.store.put(key, written.getvalue())
+
+        run(lake)
+
+        assert states(lake, "trips") == dict.fromkeys(good, "SUCCEEDED") | dict.fromkeys(bad, "QUARANTINED")
+        assert stored(lake, "trips/") == ["trips/2026/02/a[1]*.json", "trips/2026/02/b.json"]
+        assert lake.store.get("trips/2026/02/b.json") == b'{"id":1}\n{"id":2}\n'
+        assert sorted(rows(lake, "select id, _source_file from trips")) == [
+            (number, key) for number in (1, 2) for key in good
+        ]
 
 
 def test_status_asks_nothing_of_s3(lake: LakeCommand) -> None:

@@ -79,6 +79,8 @@ def test_a_relative_store_is_below_the_working_directory(
         ("LAKE_ENGINE", "flink", "'local', 'spark' or 'glue'"),
         ("LAKE_SPARK_PART", "much", "is not a size"),
         ("LAKE_THREADS", "0", "greater than 0"),
+        ("LAKE_EVENTS_QUEUE", "arrivals", "a queue's URL, such as https://sqs"),
+        ("LAKE_EVENTS_DLQ", "https://sqs.eu-central-1.amazonaws.com/1/dead.fifo", "standard queues only"),
         ("LAKE_THREADS", "many", "valid integer"),
         ("LAKE_STORE", "gs://bucket", r"a directory or s3://bucket\[/prefix\]"),
         ("LAKE_STORE", "s3:///prefix", r"a directory or s3://bucket\[/prefix\]"),
@@ -96,4 +98,29 @@ def test_a_value_that_cannot_be_used_is_an_error_that_names_the_variable(
     with pytest.raises(
         SettingsError, match=f"^A setting has a value that cannot be used: {name}='{value}': .*{reason}"
     ):
+        load_settings()
+
+
+def test_the_catalogue_goes_with_the_store_unless_it_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert load_settings().catalog_kind == "duckdb"
+    monkeypatch.setenv("LAKE_STORE", "s3://bucket/lake")
+    assert load_settings().catalog_kind == "glue"
+    monkeypatch.setenv("LAKE_CATALOG", "duckdb")
+    assert load_settings().catalog_kind == "duckdb"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "reason"),
+    [
+        ("LAKE_CATALOG", "glue", "Athena reads S3 only"),
+        ("LAKE_GLUE_DATABASE", "My-Lake", "lower-case letters, digits and underscores"),
+        ("LAKE_ATHENA_REUSE_MINUTES", "20000", "less than or equal to 10080"),
+        ("LAKE_ALERTS_TOPIC", "lake-alerts", "a standard topic's ARN"),
+    ],
+)
+def test_a_setting_of_aws_that_cannot_be_used_is_named(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str, reason: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(SettingsError, match=f"{name}=.*{reason}"):
         load_settings()

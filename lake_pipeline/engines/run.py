@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from lake_pipeline.engines.session import SparkOptions, spark_session
@@ -24,6 +26,7 @@ def run_task(task: Task, on_progress: Callable[[str], None], spark: SparkOptions
     Raises:
         LakeError: the conversion failed; its class and message stand in the results document too.
     """
+    task = task if task.threads else replace(task, threads=os.cpu_count() or 1)
     store = task.store
     with scratch_folder() as scratch:
         try:
@@ -64,7 +67,7 @@ def _convert_here(task: Task, store: Store, scratch: Path, on_progress: Callable
         attempt=task.attempt,
         staging=local,
         scratch=scratch,
-        threads=task.threads,
+        threads=task.threads or os.cpu_count() or 1,
         memory=task.memory,
     )
     results = convert(job, store, on_progress)

@@ -30,6 +30,7 @@ from lake_pipeline.kernel.scalars import as_json
 from lake_pipeline.kernel.source import RawFile, Unreadable
 from lake_pipeline.kernel.survey import Observation, Proof
 from lake_pipeline.schemas import Column, Path
+from lake_pipeline.store.paths import is_file_path
 
 SUFFIX = ".parquet"
 _DICTIONARY = pa.dictionary(pa.int32(), pa.string())
@@ -68,6 +69,8 @@ class ColumnSurvey:
         try:
             if self.named and not file.key.endswith(SUFFIX):
                 raise Unreadable(f"its name does not end in {SUFFIX}, so output.files: one_to_one has none for it")
+            if self.named and not is_file_path(file.key):
+                raise Unreadable("its key cannot be a file's path, so output.files: one_to_one has no name for it")
             with opened(file.path) as parquet:
                 schema = parquet.schema_arrow
                 check_expected(file.path, schema, self.source.expect)

@@ -5,11 +5,10 @@ from __future__ import annotations
 import os
 import shutil
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import BinaryIO, TypeVar
+from typing import BinaryIO
 
 import obstore
 from obstore.store import LocalStore
@@ -22,6 +21,7 @@ from lake_pipeline.store.objects import (
     StoredObject,
     batched,
     described,
+    each,
     if_match,
     refuse_other,
     translate,
@@ -30,8 +30,6 @@ from lake_pipeline.store.objects import (
 
 # Renames and links at once: a directory may be a network's.
 _AT_ONCE = 32
-_T = TypeVar("_T")
-_R = TypeVar("_R")
 
 
 class Directory:
@@ -68,7 +66,7 @@ class Directory:
                 return self.head(key)
             return None
 
-        return _each(head, keys)
+        return each(head, keys, _AT_ONCE)
 
     def get(self, key: str, etag: str | None) -> bytes:
         with translated(key):
@@ -110,7 +108,7 @@ class Directory:
             with translated(item.source):
                 _link(self._root / item.source, self._root / item.target)
 
-        _each(link, copies)
+        each(link, copies, _AT_ONCE)
 
     def move(self, moves: Sequence[Move]) -> Sequence[StoreError | None]:
         def rename(item: Move) -> StoreError | None:
@@ -122,7 +120,7 @@ class Directory:
                 return translate(error, item.source)
             return None
 
-        return _each(rename, moves)
+        return each(rename, moves, _AT_ONCE)
 
     def delete(self, keys: Sequence[str]) -> None:
         if there := [key for key in keys if (self._root / key).exists()]:
@@ -138,11 +136,6 @@ class Directory:
 
     def tells_by_etag(self, key: str, *etags: str) -> bool:  # noqa: ARG002 - a rename keeps it
         return True
-
-
-def _each(act: Callable[[_T], _R], items: Sequence[_T]) -> list[_R]:
-    with ThreadPoolExecutor(_AT_ONCE) as pool:
-        return list(pool.map(act, items))
 
 
 def _link(source: Path, target: Path) -> None:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol
+from typing import Any, BinaryIO, Protocol, TypeVar
 
 from obstore.exceptions import PreconditionError
 
 from lake_pipeline.errors import ObjectChanged, ObjectMissing, StoreError
+
+_T = TypeVar("_T")
+_R = TypeVar("_R")
 
 PAGE = 1000  # S3's most for a page of a listing and for a bulk delete
 
@@ -92,6 +96,12 @@ class Backend(Protocol):
 
     def tells_by_etag(self, key: str, *etags: str) -> bool:
         """Whether copies of an object have its ETag, so that another ETag means other bytes."""
+
+
+def each(act: Callable[[_T], _R], items: Sequence[_T], at_once: int) -> Sequence[_R]:
+    """What an act says of each item, so many side by side; the first error ends it, once those under way have ended."""
+    with ThreadPoolExecutor(at_once) as pool:
+        return list(pool.map(act, items))
 
 
 def described(meta: Any) -> StoredObject:

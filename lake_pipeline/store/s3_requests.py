@@ -6,7 +6,6 @@ or a control character is refused, and one such key in a listing ends it.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,18 +13,13 @@ from typing import Any
 
 from lake_pipeline.errors import ObjectChanged, ObjectMissing, StoreError
 from lake_pipeline.store.objects import PAGE, StoredObject, batched, translate
+from lake_pipeline.store.paths import is_path
 from lake_pipeline.store.s3_clients import S3Clients
 
-_NO_PATH = re.compile(r"(^|/)\.{0,2}(/|\Z)|[\x00-\x1f\x7f]")
 _COPY_PART = 256 * 2**20
 _GONE = ("404", "NoSuchKey")
 _CHANGED = ("412", "PreconditionFailed", "ConditionalRequestConflict")
 _DIGESTS = (None, "AES256")  # of these encryptions the ETag is the MD5 of the bytes
-
-
-def is_path(key: str) -> bool:
-    """Whether obstore can say the key."""
-    return _NO_PATH.search(key) is None
 
 
 class S3Requests:
