@@ -44,7 +44,18 @@ REQUIRES = [
 ]
 
 # What glue_scripts imports, and so what a Glue job installs: the kernel's part of the above, without the orchestrator.
-ON_GLUE = ("dagster-pipes", "duckdb", "msgspec", "numpy", "obstore", "pyarrow", "pydantic")
+ON_GLUE = (
+    "boto3",
+    "botocore",
+    "dagster-pipes",
+    "duckdb",
+    "msgspec",
+    "numpy",
+    "obstore",
+    "psutil",
+    "pyarrow",
+    "pydantic",
+)
 
 EXTRAS = {
     "glue": [item for item in REQUIRES if re.split(r"[<>=\[]", item)[0] in ON_GLUE],

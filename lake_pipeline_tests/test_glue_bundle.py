@@ -16,13 +16,15 @@ import pytest
 from dagster_pipes import encode_param
 
 from infra.glue_bundle import build
+from lake_pipeline.aws_local.server import environment
 from lake_pipeline.engines.java import find_java_home
 from lake_pipeline.engines.session import SparkOptions
 from lake_pipeline.engines.task import Task, read_results
 from lake_pipeline.kernel.results import Results
-from lake_pipeline.manifests import write_manifest
+from lake_pipeline.manifests import Manifest, ManifestFile, write_manifest
 from lake_pipeline.schemas import Schema
-from lake_pipeline_tests.kernel_oracle import dataset, land
+from lake_pipeline.store import Store
+from lake_pipeline_tests.kernel_oracle import dataset
 
 pytestmark = [
     pytest.mark.slow,
@@ -69,9 +71,14 @@ def site_packages(python: Path) -> Path:
     return next(python.parents[1].glob("lib/python*/site-packages"))
 
 
-def convert(python: Path, script: Path, root: Path, spark: SparkOptions | None) -> Results:
+def convert(
+    python: Path, script: Path, root: Path, spark: SparkOptions | None, url: str = "", aws: dict[str, str] | None = None
+) -> Results:
     """What the script made of a manifest, started as a Pipes client starts it, without this process's variables."""
-    store, manifest = land(root, {"a.ndjson": LINES, "b.ndjson": LINES})
+    store = Store(url or str(root / "store"))
+    landed = [store.put(f"raw/{name}.ndjson", LINES) for name in "ab"]
+    files = (ManifestFile(number, item.key, item.etag, item.size, item.key) for number, item in enumerate(landed))
+    manifest = Manifest("things", "g.0001", "g", tuple(files))
     write_manifest(store, DECLARED, manifest)
     declaration = DECLARED.model_dump(mode="json", by_alias=True)
     task = Task(declaration, manifest.manifest_id, 1, Schema().to_json(), store.url, 2, "1GiB")
@@ -86,6 +93,7 @@ def convert(python: Path, script: Path, root: Path, spark: SparkOptions | None) 
         "PYSPARK_PYTHON": str(python),
         "DAGSTER_PIPES_CONTEXT": encode_param({"path": str(context)}),
         "DAGSTER_PIPES_MESSAGES": encode_param({"path": str(messages)}),
+        **(aws or {}),
     }
     done = subprocess.run([str(python), str(script)], env=env, capture_output=True, text=True, cwd=root)
     assert done.returncode == 0, done.stderr
@@ -148,6 +156,14 @@ def test_the_script_runs_on_spark_with_pyspark_alone_beside_the_bundle(
     bare: Path, bundle: Path, tmp_path: Path
 ) -> None:
     check(convert(bare, bundle / "convert.py", tmp_path, SparkOptions("local[2]", 16 * 2**10)))
+
+
+@pytest.mark.usefixtures("pyspark_beside")
+def test_the_bundle_holds_what_a_store_in_s3_needs(
+    bare: Path, bundle: Path, tmp_path: Path, s3_url: str, aws_url: str
+) -> None:
+    options = SparkOptions("local[2]", 16 * 2**10)
+    check(convert(bare, bundle / "convert.py", tmp_path, options, s3_url, environment(aws_url)))
 
 
 @pytest.fixture

@@ -32,10 +32,8 @@ def spark_environment(settings: Settings) -> dict[str, str]:
     env = {
         "JAVA_HOME": str(find_java_home(settings.java_home)),
         "SPARK_HOME": str(settings.spark_home or Path(found.origin).parent),
-        "PYSPARK_PYTHON": sys.executable,
-        "PYSPARK_DRIVER_PYTHON": sys.executable,
     }
     if settings.spark_master.startswith("local"):
-        # Else Spark listens on every interface, and finds its own name by asking the network.
-        env["SPARK_LOCAL_IP"] = "127.0.0.1"
+        # Other masters' executors have a Python of their own. Without the address Spark listens on every interface.
+        env |= {"PYSPARK_PYTHON": sys.executable, "SPARK_LOCAL_IP": "127.0.0.1"}
     return env

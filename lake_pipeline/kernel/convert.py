@@ -113,7 +113,7 @@ def convert(job: Job, store: Store, on_progress: Callable[[str], None] = _log.in
         base_version=job.schema.version,
         changes=tuple(change.to_json() for change in changes),
         quarantined_records=counts.quarantined.total() > 0,
-        bytes_read=sum(file.path.stat().st_size for file in raw if file.id in found.rows | found.unreadable),
+        bytes_read=sum(file.path.stat().st_size for file in raw if file.id not in found.vanished),
         seconds=clock.seconds,
         checks=checks,
     )
