@@ -1,8 +1,9 @@
-"""Writes docs/declaration.md from the declaration's own model: python -m docs.make_reference."""
+"""Writes what is made from models, the declaration's page and the events' schemas: python -m docs.make_reference."""
 
 from __future__ import annotations
 
 import inspect
+import json
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -14,8 +15,10 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from lake_pipeline.dataset import Dataset
+from lake_pipeline.notices.events import schemas
 
 TARGET = Path(__file__).parent / "declaration.md"
+EVENTS = Path(__file__).parent / "manifest-events.schema.json"
 _HEAD = """# The dataset declaration
 
 One YAML file a dataset, in the folder that `LAKE_DATASETS` names. `lake datasets validate PATH` checks it and names
@@ -41,6 +44,11 @@ def render() -> str:
     """The page."""
     example = (Path(__file__).parents[1] / "lake_pipeline" / "datasets" / "events.yaml").read_text().strip()
     return "\n".join([_HEAD, *_sections(Dataset, ""), _EXAMPLE.format(example=example)])
+
+
+def render_events() -> str:
+    """The JSON Schema of each event's detail."""
+    return json.dumps(schemas(), indent=2) + "\n"
 
 
 def _sections(model: type[BaseModel], path: str) -> Iterator[str]:
@@ -107,3 +115,4 @@ def _type_name(annotation: Any) -> str:
 
 if __name__ == "__main__":
     TARGET.write_text(render())
+    EVENTS.write_text(render_events())

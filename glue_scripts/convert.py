@@ -8,7 +8,13 @@ from __future__ import annotations
 
 import sys
 
-from dagster_pipes import open_dagster_pipes
+from dagster_pipes import (
+    PipesCliArgsParamsLoader,
+    PipesContext,
+    PipesS3ContextLoader,
+    PipesS3MessageWriter,
+    open_dagster_pipes,
+)
 
 from lake_pipeline.engines.run import run_task
 from lake_pipeline.engines.session import SparkOptions
@@ -16,9 +22,24 @@ from lake_pipeline.engines.task import Task
 from lake_pipeline.errors import LakeError
 
 
+def open_pipes() -> PipesContext:
+    """Pipes through S3 where the command line says so, as on AWS Glue, else as the environment says."""
+    arguments = PipesCliArgsParamsLoader()  # type: ignore[no-untyped-call]
+    if not arguments.is_dagster_pipes_process():
+        return open_dagster_pipes()
+    from lake_pipeline.aws import client  # boto3 takes a while to import
+
+    s3 = client("s3")
+    return open_dagster_pipes(
+        context_loader=PipesS3ContextLoader(s3),
+        message_writer=PipesS3MessageWriter(s3, interval=1),
+        params_loader=arguments,
+    )
+
+
 def main() -> int:
     """Exit status 1 where the conversion failed; the results document says why."""
-    with open_dagster_pipes() as pipes:
+    with open_pipes() as pipes:
         task = Task.from_json(pipes.extras["task"])
         options = pipes.extras.get("spark")
         try:
@@ -26,9 +47,12 @@ def main() -> int:
         except LakeError as error:
             pipes.log.error(str(error))
             return 1
-        pipes.log.info(f"{results.rows_written:,} rows staged in {sum(results.seconds.values()):.1f} s")
+        pipes.log.info(
+            f"{results.rows_written:,} rows of {len(results.files):,} files, {results.bytes_read:,} bytes, staged in"
+            f" {sum(results.seconds.values()):.1f} s"
+        )
     return 0
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+if __name__ == "__main__" and (status := main()):
+    sys.exit(status)  # Glue takes every SystemExit for a failure

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -11,14 +10,15 @@ from dataclasses import asdict, dataclass
 from datetime import timedelta
 
 from lake_pipeline.archiving import archive
-from lake_pipeline.catalog.duckdb import refresh
+from lake_pipeline.catalog.contract import catalog_of
 from lake_pipeline.dataset import Dataset
 from lake_pipeline.engines.task import Task, read_results
-from lake_pipeline.errors import DeclarationError, LakeError, LeaseLost, LedgerError, SchemaRaced
+from lake_pipeline.errors import DeclarationError, EngineUnreachable, LakeError, LeaseLost, LedgerError, SchemaRaced
 from lake_pipeline.kernel.results import Results
 from lake_pipeline.lake import Lake
 from lake_pipeline.ledger.ledger import Ledger
 from lake_pipeline.manifests import Manifest
+from lake_pipeline.notices.telling import tell
 from lake_pipeline.planning import current_manifest
 from lake_pipeline.publishing import clean, publish
 from lake_pipeline.workers import worker_name
@@ -57,13 +57,18 @@ def run_attempt(lake: Lake, dataset: Dataset, manifest_id: str, engine: Callable
         raise
     except BaseException as error:
         with suppress(LeaseLost):
-            ledger.fail_attempt(dataset.name, manifest_id, attempt, _reason(error))
+            ledger.fail_attempt(
+                dataset.name, manifest_id, attempt, _reason(error), run_goes_on=_engine_may_go_on(error)
+            )
+        if isinstance(error, Exception):  # who is told to end has no time to tell others
+            tell(lake, dataset)
         raise
     # The rows are safe by now: what fails from here on is finished by the next pass, and undoes nothing.
-    refresh(lake, dataset)
+    catalog_of(lake.settings).refresh(lake, dataset)
     # Only now, for until then readers were still sent to the files of the attempt before.
     clean(dataset.name, leftovers, store, ledger)
     archived = archive(dataset, store, ledger, manifest_id)
+    tell(lake, dataset)
     return Outcome(manifest, attempt, results, archived)
 
 
@@ -73,6 +78,11 @@ def _reason(error: BaseException) -> str:
         return str(error)
     # Ctrl-C, SIGTERM and a run that was cancelled in the UI are no Exceptions.
     return f"{type(error).__name__}: {error}" if isinstance(error, Exception) else "interrupted"
+
+
+def _engine_may_go_on(error: BaseException) -> bool:
+    """Whether the engine's run may not have ended: it was asked to stop, which takes a while, or cannot be asked."""
+    return isinstance(error, EngineUnreachable) or not isinstance(error, LakeError)
 
 
 def _check_format(lake: Lake, dataset: Dataset) -> None:
@@ -100,7 +110,7 @@ def _convert_and_publish(
             attempt=attempt,
             schema=lake.schema(dataset.name).to_json(),
             store_url=lake.settings.store_url,
-            threads=lake.settings.threads or os.cpu_count() or 1,
+            threads=lake.settings.threads or 0,
             memory=lake.settings.memory,
             encryption=asdict(lake.settings.encryption) if lake.settings.encryption else None,
         )

@@ -10,7 +10,20 @@ from typing import Annotated, NoReturn
 import typer
 
 from lake_pipeline import __version__
-from lake_pipeline.commands import datasets, demo, dev, files, quarantine, query, requeue, run, schema, status
+from lake_pipeline.commands import (
+    datasets,
+    demo,
+    dev,
+    dlq,
+    files,
+    quarantine,
+    query,
+    reconcile,
+    requeue,
+    run,
+    schema,
+    status,
+)
 from lake_pipeline.errors import LakeError
 from lake_pipeline.reports import note
 
@@ -46,8 +59,10 @@ app.command(epilog="Example: lake status --json")(status.status)
 app.command(epilog="Example: lake files events --status QUARANTINED")(files.files)
 app.command(epilog='Example: lake query "select mode, count(*) from events group by 1"')(query.query)
 app.command(epilog="Example: lake requeue events --manifest 2026-week07.0001")(requeue.requeue)
+app.command(epilog="Example: lake reconcile events --inventory s3://reports/lake/daily/")(reconcile.reconcile)
 app.add_typer(schema.app, name="schema", epilog="Example: lake schema events")
 app.add_typer(quarantine.app, name="quarantine", epilog="Example: lake quarantine list events")
+app.add_typer(dlq.app, name="dlq", epilog="Example: lake dlq list")
 app.add_typer(datasets.app, name="datasets", epilog="Example: lake datasets validate my-datasets/")
 
 

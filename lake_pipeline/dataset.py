@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import timedelta
-from typing import Literal
+from typing import Annotated, Literal
 from zoneinfo import available_timezones
 
 from pydantic import Field, PositiveInt, field_validator, model_validator
@@ -113,6 +113,29 @@ class Schedule(_Strict):
         return value
 
 
+class ProjectedKey(_Strict):
+    """How Athena computes a key's values: first to last, each of `values`, or, with neither, as every query says."""
+
+    first: int | None = Field(None, description="the first number, such as 2020")
+    last: int | None = Field(None, description="the last number, such as 2035")
+    values: list[Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]+$")]] | None = Field(
+        None, description="each value, of letters, digits, `_`, `.` and `-`"
+    )
+
+    @property
+    def numbers(self) -> range | None:
+        """The numbers, where it has a first and a last one."""
+        return None if self.first is None or self.last is None else range(self.first, self.last + 1)
+
+    @model_validator(mode="after")
+    def _one_way_at_most(self) -> ProjectedKey:
+        if (self.first is None) != (self.last is None) or self.numbers == range(0):
+            raise ValueError("a key with numbers has a first and a last, which is not smaller")
+        if self.values is not None and (self.numbers is not None or not self.values):
+            raise ValueError("values are texts, one at least, in place of first and last")
+        return self
+
+
 _EXPRESSION = re.compile(r"(?:(year|month|day|hour)\()?([^()]+?)(\))?")
 
 
@@ -134,6 +157,11 @@ class Output(_Strict):
         default_factory=list, description="columns, or year(c), month(c), day(c), hour(c) of one"
     )
     compression: Literal["zstd", "snappy", "gzip", "uncompressed"] = Field("zstd", description="of Parquet pages")
+    projection: dict[str, ProjectedKey] | None = Field(
+        None,
+        description="Athena computes the partitions from this, by Hive key, in place of looking them up in Glue; see"
+        " aws-catalogue.md",
+    )
 
     @property
     def stem(self) -> str:
@@ -162,6 +190,18 @@ class Output(_Strict):
         if len(set(names)) != len(names):
             raise ValueError("two partition keys have the same name")
         return value
+
+    @model_validator(mode="after")
+    def _projection_is_of_every_key(self) -> Output:
+        if self.projection is None:
+            return self
+        keys = {name: part for name, part, _ in partition_keys(self.partition_by)}
+        if set(self.projection) != set(keys):
+            raise ValueError(f"projection must have each partition key and nothing else: {', '.join(keys) or 'none'}")
+        for name, key in self.projection.items():
+            if (keys[name] is None) != (key.numbers is None):
+                raise ValueError(f"projection.{name}: only year, month, day and hour have first and last, and must")
+        return self
 
 
 def partition_keys(partition_by: list[str]) -> list[tuple[str, str | None, str]]:
@@ -194,7 +234,14 @@ class Extract(_Strict):
 
     name: Name = Field(description="lower-case letters, digits and underscores; the table is `<dataset>_<name>`")
     sql: str = Field(description="one DuckDB SELECT over the table by its name; it can read nothing else")
+    athena: str | None = Field(
+        None, description="the same in Athena's SQL, for a lake whose catalogue is Glue, where DuckDB's is not that too"
+    )
     description: str = Field("", description="what a person sees of it in the Dagster UI")
+
+    def sql_for(self, catalog: Literal["duckdb", "glue"]) -> str:
+        """The SQL that the engine of this catalogue runs."""
+        return self.athena if catalog == "glue" and self.athena is not None else self.sql
 
 
 class Dataset(_Strict):

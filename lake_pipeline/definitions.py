@@ -12,4 +12,10 @@ from lake_pipeline.settings import load_settings
 @dg.definitions
 def defs() -> dg.Definitions:
     settings = load_settings()
-    return lake_definitions(list(load_datasets(settings.datasets).values()), settings.engine)
+    return lake_definitions(
+        list(load_datasets(settings.datasets).values()),
+        settings.engine,
+        events_queue=settings.events_queue,
+        alerts=settings.alerts_topic is not None,
+        metrics=settings.metrics_namespace is not None,
+    )

@@ -105,6 +105,34 @@ class EngineError(LakeError):
     """The engine did not finish the conversion."""
 
 
+class EngineUnreachable(EngineError):
+    """The engine cannot be asked what became of its run, which may go on."""
+
+
+class CatalogError(LakeError):
+    """The catalogue refused or failed."""
+
+
+class CatalogConflict(CatalogError):
+    """The catalogue holds what this lake did not put there."""
+
+
+class InventoryInvalid(LakeError):
+    """The inventory report cannot be used."""
+
+
+class QueueError(LakeError):
+    """The queue refused or failed."""
+
+
+class CircuitOpen(LakeError):
+    """A service that keeps failing is left alone for a while."""
+
+
+class NoticeFailed(LakeError):
+    """A notice could not be sent."""
+
+
 class QueryError(LakeError):
     """The query failed."""
 

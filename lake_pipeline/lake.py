@@ -53,13 +53,11 @@ def open_lake(settings: Settings) -> Iterator[Lake]:
     """Open the store and the ledger, starting the embedded Postgres and migrating where needed.
 
     Raises:
-        SettingsError: LAKE_HOME cannot be written, or the engine cannot run here.
+        SettingsError: the engine cannot run here, cannot work on that store or lacks a setting, or LAKE_HOME cannot
+            be written.
     """
     store = Store(settings.store_url, settings.encryption)
-    if settings.engine == "glue":
-        raise SettingsError("LAKE_ENGINE=glue: only the engines `local` and `spark` are there so far")
-    if settings.engine == "spark":
-        check_spark(settings)
+    _check_engine(settings, store)
     datasets = load_datasets(settings.datasets)
     try:
         url = database_url(settings)
@@ -68,3 +66,12 @@ def open_lake(settings: Settings) -> Iterator[Lake]:
     migrate(url)
     with Ledger.open(url) as ledger:
         yield Lake(settings, datasets, store, ledger)
+
+
+def _check_engine(settings: Settings, store: Store) -> None:
+    if settings.engine == "spark":
+        check_spark(settings)
+    if settings.engine == "glue" and store.root is not None:
+        raise SettingsError(f"LAKE_ENGINE=glue needs LAKE_STORE=s3://bucket[/prefix]: Glue cannot read {store.root}")
+    if settings.engine == "glue" and settings.glue_job is None:
+        raise SettingsError("LAKE_ENGINE=glue needs LAKE_GLUE_JOB, the Glue job that runs glue_scripts/convert.py")

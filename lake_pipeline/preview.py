@@ -81,7 +81,8 @@ def _unregistered(lake: Lake, dataset: Dataset) -> Iterator[WaitingFile]:
     objects = chain.from_iterable(lake.store.list(dataset.source.prefix))
     number = 0
     for page in batched((listed(dataset, item) for item in objects if is_raw_file(item)), 1000):
-        for item in lake.ledger.unknown_versions(dataset.name, page):
+        unknown = lake.ledger.unknown_versions(dataset.name, [(item.key, item.etag) for item in page])
+        for item in (item for item in page if (item.key, item.etag) in unknown):
             number -= 1  # the ledger's ids are positive
             yield WaitingFile(number, item.key, item.etag, item.size, item.key, item.landing_group)
 

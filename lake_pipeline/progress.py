@@ -5,11 +5,12 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 from lake_pipeline.archiving import archive
-from lake_pipeline.catalog.duckdb import refresh, refresh_if_stale
+from lake_pipeline.catalog.contract import catalog_of
 from lake_pipeline.dataset import Dataset
 from lake_pipeline.engines.task import STAGING
 from lake_pipeline.lake import Lake
 from lake_pipeline.ledger.models import DueManifest
+from lake_pipeline.notices.telling import tell
 from lake_pipeline.planning import BACKOFF, plan
 from lake_pipeline.publishing import clean, release
 
@@ -20,16 +21,18 @@ def finish_interrupted(lake: Lake, dataset: Dataset) -> int:
     May be repeated, and run beside others; the number of raw files archived.
     """
     lake.ledger.reap(dataset.name)
+    catalog = catalog_of(lake.settings)
     one_to_one = dataset.output.files == "one_to_one"
     if one_to_one and (found := lake.ledger.manifests_to_release(dataset.name)):
         for manifest_id in found:
             release(dataset.name, manifest_id, lake.store, lake.ledger)
-        refresh(lake, dataset)
+        catalog.refresh(lake, dataset)
     # Readers first: until they are told, they may be sent to the files that are about to go.
     leftovers = [] if one_to_one else lake.ledger.leftover_outputs(dataset.name)
-    refresh_if_stale(lake, dataset)
+    catalog.refresh_if_stale(lake, dataset)
     clean(dataset.name, leftovers, lake.store, lake.ledger)
     _clear_staging(lake, dataset.name)
+    tell(lake, dataset)
     return archive(dataset, lake.store, lake.ledger)
 
 
@@ -40,7 +43,10 @@ def prune_records(lake: Lake, dataset: Dataset) -> int:
 
 
 def _clear_staging(lake: Lake, dataset: str) -> None:
-    """Delete what attempts that are over have staged; numbers of attempts only rise, so a new one is never hit."""
+    """Delete what attempts that are over have staged; numbers of attempts only rise, so a new one is never hit.
+
+    An engine's run that outlived its worker goes on writing, and the next attempt may take over what it wrote.
+    """
     folder = f"{STAGING}{dataset}/"
     attempts = {
         tuple(item.key.removeprefix(folder).split("/")[:2]) for page in lake.store.list(folder) for item in page
@@ -49,7 +55,7 @@ def _clear_staging(lake: Lake, dataset: str) -> None:
         row = lake.ledger.manifest(dataset, manifest_id)
         over = int(attempt) < row.attempt or row.state != "RUNNING"
         # Asked after the state: a commit that is seen there is seen here.
-        if over and lake.ledger.is_released(dataset, manifest_id):
+        if over and int(attempt) != row.engine_attempt and lake.ledger.is_released(dataset, manifest_id):
             lake.store.delete_prefix(f"{folder}{manifest_id}/{attempt}/")
 
 
@@ -68,4 +74,5 @@ def due_work(
     """
     now = datetime.now(UTC)
     plan(dataset, lake.ledger, lake.store, now=now, flush=flush, max_manifests=limit, backoff=backoff, keys=keys)
+    tell(lake, dataset)
     return lake.ledger.due_manifests(dataset.name, limit, dataset.batch.max_retries, keys=keys)

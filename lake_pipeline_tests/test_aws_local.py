@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from botocore.exceptions import ClientError
 
 from lake_pipeline.aws import client
 from lake_pipeline.aws_local.server import Refused, environment, serve
+from lake_pipeline.errors import SettingsError
 
 
 def meet(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
@@ -51,6 +53,14 @@ def test_an_operation_of_ours_is_carried_out_and_the_others_stay_motos(monkeypat
         assert glue.start_job_run(JobName="convert", Arguments={"--a": "b"})["JobRunId"] == "jr_1"
         assert glue.get_database(Name="lake")["Database"]["Name"] == "lake"
     assert asked == [{"JobName": "convert", "Arguments": {"--a": "b"}}]
+
+
+def test_a_region_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in ("AWS_DEFAULT_REGION", "AWS_REGION", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
+    with pytest.raises(SettingsError, match="AWS, glue: You must specify a region"):
+        client("glue")
 
 
 def test_a_refusal_is_the_error_that_aws_would_give(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -78,6 +78,11 @@ def test_dev_on_a_local_aws_prints_the_variables_with_which_others_meet_it(tmp_p
     assert any("a.json" in message["Body"] for message in told)
     other("run")
     assert other.json_lines("query", "select id from events") == [{"id": "e1"}]
+    meet("s3").put_object(Bucket="lake", Key="lake/raw/b.json", Body=b'{"id":"e2","DATE":"2026-02-01","MODE":"bike"}\n')
+    LakeCommand(other.home, {**other.variables, "LAKE_ENGINE": "glue", "LAKE_GLUE_POLL_SECONDS": "0.2"})("run")
+    assert other.json_lines("query", "select id from events order by id") == [{"id": "e1"}, {"id": "e2"}]
+    runs = meet("glue").get_job_runs(JobName=variables["LAKE_GLUE_JOB"])["JobRuns"]
+    assert [found["JobRunState"] for found in runs] == ["SUCCEEDED"]
     assert meet("glue").get_database(Name=variables["LAKE_GLUE_DATABASE"])["Database"]["Name"] == "lake"
     assert (
         "another `lake dev --aws-local` serves"

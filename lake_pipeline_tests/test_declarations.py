@@ -115,7 +115,8 @@ def test_every_problem_of_a_file_is_named_with_its_line_and_field(tmp_path: Path
         ":12: schema.mode: Input should be 'evolve', 'rescue', 'strict' or 'strings'",
         ":14: output.prefix: the field is missing",
         ":15: output.partition_by: 'week(date)' is neither a column nor year(c), month(c), day(c) or hour(c)",
-        ":18: output.colour: no such field; the fields here are format, files, prefix, partition_by, compression",
+        ":18: output.colour: no such field; the fields here are format, files, prefix, partition_by, compression,"
+        " projection",
     ):
         assert expected in found
 

@@ -83,6 +83,13 @@ def test_a_listing_goes_on_where_its_deadline_broke_it_off(ledger: Ledger, lake:
     assert discover(EVENTS, store, ledger, page=4) == Discovered(listed=10, known=10, complete=True)
 
 
+def test_a_listing_stops_when_its_budget_of_keys_is_spent_and_goes_on_from_there(ledger: Ledger, lake: Path) -> None:
+    put(lake, *[f"raw/{n:02}" for n in range(10)])
+    store = Store(str(lake))
+    assert discover(EVENTS, store, ledger, page=3, most=4) == Discovered(listed=6, new=6)
+    assert discover(EVENTS, store, ledger, page=3, most=100) == Discovered(listed=4, new=4, complete=True)
+
+
 def list_and_report(url: str, root: str, registered: multiprocessing.Queue[int]) -> None:
     with Ledger.open(url) as ledger:
         discover(EVENTS, Store(root), ledger, page=20, on_progress=lambda so_far: registered.put(so_far.listed))

@@ -15,6 +15,7 @@ PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").g
 
 def test_the_reference_of_the_declaration_is_what_the_model_says() -> None:
     assert make_reference.TARGET.read_text() == make_reference.render()
+    assert make_reference.EVENTS.read_text() == make_reference.render_events()
 
 
 def test_every_field_of_the_declaration_has_a_meaning() -> None:

@@ -9,23 +9,29 @@ import gzip
 import io
 import json
 import random
+import uuid
 from collections import Counter
-from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import dagster as dg
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from lake_pipeline.catalog.duckdb import query
+from lake_pipeline.aws_local.resources import make_bucket
+from lake_pipeline.aws_local.server import environment
+from lake_pipeline.catalog.contract import catalog_of
 from lake_pipeline.definitions import defs
 from lake_pipeline.defs.instance import open_instance
 from lake_pipeline.lake import Lake
 from lake_pipeline_tests.conftest import fresh_database
+from lake_pipeline_tests.glue import CONVERTS, glue_of
 from lake_pipeline_tests.lakes import lake_of, land, run, stored
+
+# One process makes each lake, once.
+pytestmark = pytest.mark.xdist_group("engines")
 
 PART = "8KiB"
 RECORDS = 900
@@ -62,19 +68,28 @@ SLIPS: dict[str, Any] = {
 }
 
 
-# An engine and a store, as the variables that choose them.
-Pair: TypeAlias = dict[str, str]
+@dataclass(frozen=True)
+class Pair:
+    """An engine, as the variables that choose it, and whether the store is in S3."""
+
+    engine: dict[str, str]
+    s3: bool = False
 
 
-def spark(master: str) -> Pair:
+def spark(master: str) -> dict[str, str]:
     return {"LAKE_ENGINE": "spark", "LAKE_SPARK_MASTER": master, "LAKE_SPARK_PART": PART}
 
 
-LOCAL: Pair = {"LAKE_ENGINE": "local"}
+LOCAL, SPARK, CLUSTER = {"LAKE_ENGINE": "local"}, spark("local[2]"), spark("local-cluster[2,1,1024]")
+GLUE = {"LAKE_ENGINE": "glue", "LAKE_SPARK_PART": PART, "LAKE_GLUE_POLL_SECONDS": "0.2"}
 PAIRS = [
-    pytest.param(LOCAL, id="local-directory"),
-    pytest.param(spark("local[2]"), id="spark-local-directory"),
-    pytest.param(spark("local-cluster[2,1,1024]"), id="spark-cluster-directory", marks=pytest.mark.slow),
+    pytest.param(Pair(LOCAL), id="local-directory"),
+    pytest.param(Pair(LOCAL, s3=True), id="local-s3"),
+    pytest.param(Pair(SPARK), id="spark-local-directory"),
+    pytest.param(Pair(SPARK, s3=True), id="spark-local-s3", marks=pytest.mark.slow),
+    pytest.param(Pair(CLUSTER), id="spark-cluster-directory", marks=pytest.mark.slow),
+    pytest.param(Pair(CLUSTER, s3=True), id="spark-cluster-s3", marks=pytest.mark.slow),
+    pytest.param(Pair(GLUE, s3=True), id="glue-s3", marks=pytest.mark.slow),
 ]
 
 
@@ -96,8 +111,8 @@ class Seen:
 
 def table(lake: Lake, name: str) -> list[dict[str, Any]]:
     """Every row, in an order of its values."""
-    columns, found = query(lake.settings.catalog_path, f"select * from {name} order by all")
-    return [dict(zip(columns, row, strict=True)) for row in found]
+    answer = catalog_of(lake.settings).query(lake.settings, f"select * from {name} order by all")
+    return [dict(zip(answer.names, row, strict=True)) for row in answer.rows]
 
 
 def seen_in(lake: Lake) -> Seen:
@@ -165,7 +180,7 @@ def fill(lake: Lake) -> None:
     post(lake, "posts/a.ndjson", range(400), hour=1)
     post(lake, "posts/b.ndjson", range(200, 500), hour=2)
     for prefix in ("fares/", "slips/"):
-        lake.store.put(f"{prefix}1.parquet", parquet(vendor=["a", "b"] * 100, fare=list(range(200))))
+        lake.store.put(f"{prefix}1.parquet", parquet(vendor=["a", "b"] * 1000, fare=list(range(2000))))
         lake.store.put(f"{prefix}2.parquet", parquet(vendor=["a"] * 100, fare=[0.5] * 100, tip=[None] * 99 + [2**60]))
         lake.store.put(f"{prefix}cut.parquet", parquet(vendor=["a"] * 100)[:-20])
     land(lake, "posts/c.ndjson", {"id": None, "at": "2026-02-01T00:00:00Z"}, {"at": "2026-02-01T00:00:00Z"})
@@ -196,12 +211,24 @@ def post(lake: Lake, key: str, numbers: range, hour: int) -> None:
     land(lake, key, *records)
 
 
-def lake_seen(pair: Pair, home: Path, database_url: str) -> Seen:
+def lake_seen(pair: Pair, request: pytest.FixtureRequest) -> Seen:
     """Run the whole lake on a pair, a week after the other."""
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in pair.items():
+    home = request.getfixturevalue("tmp_path_factory").mktemp("lake")
+    database = contextmanager(fresh_database)(*map(request.getfixturevalue, ("postgres_url", "template_database")))
+    with ExitStack() as stack, pytest.MonkeyPatch.context() as patch, database as url:
+        for name, value in pair.engine.items():
             patch.setenv(name, value)
-        with lake_of(patch, home, database_url, TRIPS, POSTS, FARES, SLIPS) as lake:
+        store = ""
+        if pair.engine == GLUE:
+            glue = stack.enter_context(glue_of(patch))
+            glue.job(CONVERTS, command="glueetl")
+            patch.setenv("LAKE_GLUE_JOB", glue.name)
+            store = f"s3://{glue.bucket}/some/prefix"
+        elif pair.s3:
+            for name, value in environment(request.getfixturevalue("aws_url")).items():
+                patch.setenv(name, value)
+            store = f"{make_bucket(f'lake-{uuid.uuid4().hex[:12]}')}/some/prefix"
+        with lake_of(patch, home, url, TRIPS, POSTS, FARES, SLIPS, store=store) as lake:
             fill(lake)
             assert run(lake) == 4
             add(lake)
@@ -210,19 +237,15 @@ def lake_seen(pair: Pair, home: Path, database_url: str) -> Seen:
 
 
 @pytest.fixture(scope="module", params=PAIRS)
-def seen(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, postgres_url: str, template_database: str
-) -> Iterator[Seen]:
+def seen(request: pytest.FixtureRequest) -> Seen:
     """What a pair made of the lake."""
-    for url in fresh_database(postgres_url, template_database):
-        yield lake_seen(request.param, tmp_path_factory.mktemp("lake"), url)
+    return lake_seen(request.param, request)
 
 
 @pytest.fixture(scope="module")
-def reference(tmp_path_factory: pytest.TempPathFactory, postgres_url: str, template_database: str) -> Iterator[Seen]:
+def reference(request: pytest.FixtureRequest) -> Seen:
     """What the local engine makes of it in a directory."""
-    for url in fresh_database(postgres_url, template_database):
-        yield lake_seen(LOCAL, tmp_path_factory.mktemp("lake"), url)
+    return lake_seen(Pair(LOCAL), request)
 
 
 def test_everything_that_a_user_sees_is_what_the_local_engine_makes(seen: Seen, reference: Seen) -> None:
@@ -300,7 +323,7 @@ def test_equal_rows_of_any_parts_are_deduplicated_and_counted(seen: Seen) -> Non
 
 
 def test_parquet_files_are_read_whole_and_share_their_columns(seen: Seen) -> None:
-    assert len(seen.fares) == 300
+    assert len(seen.fares) == 2100
     assert {row["fare"] for row in seen.fares if row["_source_file"] == "fares/2.parquet"} == {0.5}
     assert max(row["tip"] or 0 for row in seen.fares) == 2**60
     assert seen.files["fares/cut.parquet"][0] == "QUARANTINED"
@@ -309,7 +332,7 @@ def test_parquet_files_are_read_whole_and_share_their_columns(seen: Seen) -> Non
 def test_one_file_becomes_one_file_of_json_lines(seen: Seen) -> None:
     assert sorted(seen.slips) == ["curated/slips/1.json", "curated/slips/2.json"]
     first, last = (json.loads(seen.slips[key].splitlines()[-1]) for key in sorted(seen.slips))
-    assert (first["vendor"], first["fare"], last["tip"]) == ("b", 199, 2**60)
+    assert (first["vendor"], first["fare"], last["tip"]) == ("b", 1999, 2**60)
 
 
 def test_checks_look_at_all_rows_of_a_manifest_together(seen: Seen) -> None:

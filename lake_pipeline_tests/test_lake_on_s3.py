@@ -29,7 +29,7 @@ WEEK = "raw/2026/week07"
 def lake(tmp_path: Path, database_url: str, s3_url: str) -> LakeCommand:
     """A file with a bad line, a file that is no JSON and a good one, in S3; nothing is converted yet."""
     command = lake_command(tmp_path / "home", database_url, EVENTS)
-    lake = LakeCommand(command.home, {**command.variables, "LAKE_STORE": s3_url})
+    lake = LakeCommand(command.home, {**command.variables, "LAKE_STORE": s3_url, "LAKE_CATALOG": "duckdb"})
     store = Store(s3_url)
     store.put(f"{WEEK}/a.json", b'{"id":"e1","DATE":"2026-02-01","MODE":"bike"}\nERROR 503\n')
     store.put(f"{WEEK}/b.json", b'{"id":"e2","DATE":"2026-02-02","MODE":"car"}\n')
@@ -74,7 +74,12 @@ def test_every_command_works_on_s3_and_what_was_mended_there_is_replayed(lake: L
 def test_the_demo_ends_on_s3_as_it_does_in_a_directory(tmp_path: Path, database_url: str, s3_url: str) -> None:
     (tmp_path / "datasets").mkdir()
     shutil.copy(BUNDLED_DATASETS / "sensor_readings.yaml", tmp_path / "datasets")
-    variables = {"LAKE_DATASETS": str(tmp_path / "datasets"), "LAKE_DATABASE_URL": database_url, "LAKE_STORE": s3_url}
+    variables = {
+        "LAKE_DATASETS": str(tmp_path / "datasets"),
+        "LAKE_DATABASE_URL": database_url,
+        "LAKE_STORE": s3_url,
+        "LAKE_CATALOG": "duckdb",
+    }
     lake = LakeCommand(tmp_path / "home", variables)
 
     first = lake("demo")

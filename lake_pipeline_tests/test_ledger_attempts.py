@@ -67,6 +67,46 @@ def test_an_attempt_commits_files_outputs_and_manifest_together(ledger: Ledger, 
     assert due(ledger) == []
 
 
+def engine_run(ledger: Ledger, manifest_id: str) -> tuple[str | None, int | None]:
+    manifest = ledger.manifest(DATASET, manifest_id)
+    return manifest.engine_run_id, manifest.engine_attempt
+
+
+def test_the_run_of_a_worker_that_was_killed_is_left_to_the_next_attempt(ledger: Ledger, planned: str) -> None:
+    first = begin(ledger, planned, "w1", NO_LEASE)
+    ledger.record_engine_run(DATASET, planned, first, None)
+    assert engine_run(ledger, planned) == (None, 1)
+    ledger.record_engine_run(DATASET, planned, first, "jr_1")
+    ledger.reap(DATASET)
+    assert engine_run(ledger, planned) == ("jr_1", 1)
+
+    second = begin(ledger, planned, "w2")
+    assert engine_run(ledger, planned) == ("jr_1", 1)
+
+    ledger.record_engine_run(DATASET, planned, second, "jr_1", engine_attempt=first)
+    assert engine_run(ledger, planned) == ("jr_1", 1)
+    assert {row.glue_job_run_id for row in ledger.files(DATASET)} == {"jr_1"}
+    ledger.record_engine_run(DATASET, planned, second, "jr_1")
+    commit(ledger, planned, second)
+    assert engine_run(ledger, planned) == ("jr_1", None)
+
+
+def test_a_run_that_another_engine_took_over_from_has_no_part_in_the_rows(ledger: Ledger, planned: str) -> None:
+    ledger.record_engine_run(DATASET, planned, begin(ledger, planned, "w1", NO_LEASE), "jr_1")
+    commit(ledger, planned, begin(ledger, planned, "w2"))
+    assert engine_run(ledger, planned) == (None, None)
+
+
+@pytest.mark.parametrize(("run_goes_on", "known"), [(False, None), (True, 1)])
+def test_a_failed_attempts_run_is_settled_by_the_next_where_it_may_go_on(
+    ledger: Ledger, planned: str, run_goes_on: bool, known: int | None
+) -> None:
+    attempt = begin(ledger, planned)
+    ledger.record_engine_run(DATASET, planned, attempt, "jr_1")
+    ledger.fail_attempt(DATASET, planned, attempt, "interrupted", run_goes_on=run_goes_on)
+    assert engine_run(ledger, planned) == ("jr_1", known)
+
+
 def test_a_live_lease_keeps_others_out(ledger: Ledger, planned: str) -> None:
     begin(ledger, planned, "w1")
     with pytest.raises(LeaseLost, match="w1 is under way"):

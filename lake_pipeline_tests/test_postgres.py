@@ -11,8 +11,10 @@ from pathlib import Path
 import psycopg
 import pytest
 import sqlalchemy
+from alembic import command
+from alembic.config import Config
 from alembic.script import ScriptDirectory
-from sqlalchemy import text
+from sqlalchemy import NullPool, create_engine, text
 
 from lake_pipeline.errors import LedgerError, SettingsError
 from lake_pipeline.ledger.embedded import attach
@@ -22,7 +24,7 @@ from lake_pipeline.ledger.migrations import HEAD
 from lake_pipeline.ledger.postgres import database_url as url_of
 from lake_pipeline.ledger.postgres import shown_url, sqlalchemy_url
 from lake_pipeline.settings import Settings
-from lake_pipeline_tests.ledger_samples import land
+from lake_pipeline_tests.ledger_samples import claim, land
 
 ATTACH = """
 import sys
@@ -122,14 +124,20 @@ def test_the_newest_revision_is_the_one_named() -> None:
     assert ScriptDirectory(str(MIGRATIONS)).get_current_head() == HEAD
 
 
-def test_what_was_converted_before_rows_could_be_dropped_or_exploded_had_none_of_them(database_url: str) -> None:
+def migrate_to(url: str, revision: str) -> None:
+    """A ledger as an earlier release left it."""
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    with create_engine(sqlalchemy_url(url, "psycopg"), poolclass=NullPool).begin() as connection:
+        connection.execute(text("CREATE SCHEMA lake"))
+        config.attributes["connection"] = connection
+        command.upgrade(config, revision)
+
+
+def test_what_was_converted_before_rows_could_be_dropped_or_exploded_had_none_of_them(empty_database_url: str) -> None:
+    database_url = empty_database_url
+    migrate_to(database_url, "0001")
     with psycopg.connect(database_url) as connection:
-        connection.execute("DROP VIEW lake.file_metadata")
-        connection.execute("ALTER TABLE lake.outputs DROP COLUMN file_id, DROP COLUMN staged_path")
-        connection.execute(
-            "ALTER TABLE lake.file_processing_status DROP COLUMN rows_dropped, DROP COLUMN rows_exploded"
-        )
-        connection.execute("UPDATE lake.alembic_version SET version_num = '0001'")
         connection.execute(
             "INSERT INTO lake.file_processing_status"
             " (dataset, s3_key, etag, size, last_modified, landing_group, rows_read)"
@@ -142,6 +150,22 @@ def test_what_was_converted_before_rows_could_be_dropped_or_exploded_had_none_of
         land(ledger, "b")
         for counted in ("rows_dropped", "rows_exploded"):
             assert {file.s3_key: getattr(file, counted) for file in ledger.files("events")} == {"a": 0, "b": None}
+
+
+def test_what_was_committed_before_anyone_could_listen_is_no_news(empty_database_url: str) -> None:
+    migrate_to(empty_database_url, "0005")
+    with psycopg.connect(empty_database_url) as connection:
+        connection.execute(
+            "INSERT INTO lake.manifests"
+            " (dataset, manifest_id, landing_group, slug, sequence, state, attempt, files, bytes)"
+            " VALUES ('events', 'g.0001', 'g', 'g', 1, 'COMMITTED', 2, 1, 1)"
+        )
+    migrate(empty_database_url)
+    with Ledger.open(empty_database_url) as ledger:
+        assert ledger.untold("events", 10) == []
+        land(ledger, "a")
+        manifest = claim(ledger)
+        assert [news.manifest_id for news in ledger.untold("events", 10)] == [manifest.manifest_id]
 
 
 def test_an_up_to_date_ledger_opens_without_alembic_or_sqlalchemy(database_url: str) -> None:

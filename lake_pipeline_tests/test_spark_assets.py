@@ -16,6 +16,8 @@ from lake_pipeline_tests.lakes import event, lake_of, land, run
 PAGE = Path(__file__).parents[1] / "docs/spark.md"
 
 
+# The bridge to Java leaves sockets to be collected.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.slow
 def test_a_spark_asset_downstream_reads_the_committed_files(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, database_url: str

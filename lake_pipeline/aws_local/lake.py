@@ -10,6 +10,8 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from lake_pipeline.aws_local.athena import LocalAthena
+from lake_pipeline.aws_local.glue_runs import GlueRuns
 from lake_pipeline.aws_local.resources import make_lake
 from lake_pipeline.aws_local.server import Operation, environment, serve
 from lake_pipeline.errors import DevFailed
@@ -29,7 +31,7 @@ def aws_lake(home: Path) -> Iterator[dict[str, str]]:
     folder = home / "aws-local"
     home.mkdir(parents=True, exist_ok=True)
     try:
-        with FileLock(f"{folder}.lock", timeout=0), serve(_operations()) as url:
+        with FileLock(f"{folder}.lock", timeout=0), _served() as url:
             shutil.rmtree(folder, ignore_errors=True)
             aws = environment(url)
             os.environ |= aws
@@ -42,6 +44,10 @@ def aws_lake(home: Path) -> Iterator[dict[str, str]]:
         ) from None
 
 
-def _operations() -> dict[str, Operation]:
-    """What is carried out by operations of ours in place of moto, by the protocol's target."""
-    return {}
+@contextmanager
+def _served() -> Iterator[str]:
+    """AWS with operations of ours, by the protocol's target, in place of what moto only records; its URL."""
+    athena, glue = LocalAthena(), GlueRuns()
+    operations: dict[str, Operation] = {**athena.operations, **glue.operations}
+    with serve(operations) as url, athena.serving(url), glue.serving(url):
+        yield url

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import json
+from importlib.util import find_spec
 
 from lake_pipeline.aws import client
 from lake_pipeline.aws_local.server import REGION
+from lake_pipeline.engines.task import SCRIPT
 
 # AWS asks for six times the longest that a reader works on what it received; a sensor's tick ends after 60 s.
 VISIBILITY_SECONDS = 360
 MOST_RECEIVES = 3
+SCRIPT_KEY = "jobs/convert.py"
+_ACCOUNT = "123456789012"  # moto's
 
 
 def make_lake(name: str) -> dict[str, str]:
-    """Make a bucket, its queue of arrivals with a queue for what cannot be read, a topic, a bus and a Glue database.
+    """Make a bucket, its queues of arrivals and of what cannot be read, a topic, a bus, a Glue database and a Glue job.
 
     All bear the name; AWS is what this process's environment says. The variables with which the lake meets them.
     """
@@ -33,7 +37,9 @@ def make_lake(name: str) -> dict[str, str]:
         "LAKE_EVENTS_DLQ": dead_letters,
         "LAKE_ALERTS_TOPIC": topic,
         "LAKE_EVENT_BUS": name,
+        "LAKE_METRICS_NAMESPACE": name,
         "LAKE_GLUE_DATABASE": database,
+        "LAKE_GLUE_JOB": make_job(name, name),
     }
 
 
@@ -41,6 +47,27 @@ def make_bucket(name: str) -> str:
     """Make a bucket that tells nobody what lands in it; the URL of a lake's root there."""
     client("s3").create_bucket(Bucket=name, CreateBucketConfiguration={"LocationConstraint": REGION})
     return f"s3://{name}/lake"
+
+
+def make_job(name: str, bucket: str) -> str:
+    """Make the job that converts manifests, its script in this bucket; the job's name.
+
+    On Spark, as on AWS, where pyspark is installed; else each run is one process.
+    """
+    command = "glueetl" if find_spec("pyspark") else "pythonshell"
+    client("s3").upload_file(str(SCRIPT), bucket, SCRIPT_KEY)
+    client("glue").create_job(
+        Name=name,
+        Role=f"arn:aws:iam::{_ACCOUNT}:role/{name}",
+        Command={"Name": command, "ScriptLocation": f"s3://{bucket}/{SCRIPT_KEY}", "PythonVersion": "3"},
+        GlueVersion="5.1",
+        WorkerType="G.1X",
+        NumberOfWorkers=2,
+        ExecutionProperty={"MaxConcurrentRuns": 4},
+        MaxRetries=0,
+        Timeout=120,
+    )
+    return name
 
 
 def _queues(name: str) -> tuple[str, str]:

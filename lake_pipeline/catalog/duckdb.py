@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,13 +16,16 @@ from typing import Any
 import duckdb
 from filelock import FileLock
 
-from lake_pipeline.dataset import Dataset, partition_keys
+from lake_pipeline.catalog.committed import table_files
+from lake_pipeline.catalog.contract import Answer
+from lake_pipeline.catalog.duckdb_s3 import read_s3
+from lake_pipeline.catalog.duckdb_select import write_select as write_select
+from lake_pipeline.catalog.duckdb_view import view_sql
+from lake_pipeline.dataset import Dataset
 from lake_pipeline.errors import QueryError
-from lake_pipeline.kernel.json_reading import read_sql
 from lake_pipeline.kernel.quoting import identifier, literal
-from lake_pipeline.kernel.transform import ranking
 from lake_pipeline.lake import Lake
-from lake_pipeline.schemas import Schema
+from lake_pipeline.settings import Settings
 
 _ROWS_AT_ONCE = 10_000
 
@@ -82,49 +85,6 @@ def _mark(path: Path, name: str) -> str:
     return str(found[0] or "") if found else ""
 
 
-def table_files(lake: Lake, dataset: Dataset) -> dict[str, str | None]:
-    """The table's files as a query engine names them, each with its raw file's key where it is one raw file's.
-
-    A name that is still to get its first content is left out: the view is made again once it has it.
-    """
-    sources = lake.ledger.output_sources(dataset.name)
-    awaited = {path for path in lake.ledger.unreleased_outputs(dataset.name) if not lake.store.exists(path)}
-    outputs = lake.ledger.committed_outputs(dataset.name)
-    paths = (output.path for output in outputs if output.path not in awaited)
-    return {lake.store.uri(path): sources.get(path) for path in paths}
-
-
-def view_sql(dataset: Dataset, schema: Schema, files: Mapping[str, str | None]) -> str:
-    """The view's definition: the schema's columns in order, then the Hive keys that are computed."""
-    keys = partition_keys(dataset.output.partition_by)
-    names = [column.name for column in schema.columns]
-    computed = [key for key, part, _ in keys if part or key not in names]
-    selected = ", ".join(identifier(name) for name in [*names, "_source_file", "_rescued", *computed])
-    view = f"CREATE OR REPLACE VIEW {identifier(dataset.name)} AS SELECT {selected} FROM"
-    if not files:
-        nothing = ", ".join(f"NULL AS {identifier(name)}" for name in [*names, "_source_file", "_rescued", *computed])
-        return f"{view} (SELECT {nothing}) WHERE false"
-    if dataset.output.format == "json":
-        sources = {path: key or "" for path, key in files.items()}
-        return f"{view} ({read_sql(schema.columns, sources)})"
-    types = ", ".join(f"{literal(key)}: {'BIGINT' if part else 'VARCHAR'}" for key, part, _ in keys)
-    hive = f", hive_partitioning = true, hive_types = {{{types}}}" if keys else ", hive_partitioning = false"
-    rows = f"read_parquet([{', '.join(map(literal, files))}], union_by_name = true{hive})"
-    return f"{view} {rows}{_one_row_a_key(dataset, schema)}"
-
-
-def _one_row_a_key(dataset: Dataset, schema: Schema) -> str:
-    """What keeps a row from being shown beside its equals in other manifests, which each hold one."""
-    rule = dataset.transform.deduplicate
-    names = {column.name.lower(): identifier(column.name) for column in schema.columns}
-    if rule is None or any(key.lower() not in names for key in rule.keys):
-        return ""
-    keys = [names[key.lower()] for key in rule.keys]
-    order = ranking(rule, schema, [identifier("_source_file")])
-    rank = f"row_number() OVER (PARTITION BY {', '.join(keys)} ORDER BY {order}) = 1"
-    return f" QUALIFY {' OR '.join([rank, *(f'{key} IS NULL' for key in keys)])}"
-
-
 @contextmanager
 def _open(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
     if not path.exists():
@@ -135,21 +95,19 @@ def _open(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
         yield connection
 
 
-def read_s3(connection: duckdb.DuckDBPyConnection) -> None:
-    """Let a connection read `s3://` as the lake's store does."""
-    from lake_pipeline.store.filesystem import S3FileSystem  # fsspec takes a moment to import
-
-    connection.register_filesystem(S3FileSystem())
+def table_uri(settings: Settings, dataset: Dataset) -> str:  # noqa: ARG001 - the contract's signature
+    """Where the table is, for a person."""
+    return str(settings.catalog_path)
 
 
-def query(path: Path, sql: str) -> tuple[list[str], Iterator[tuple[Any, ...]]]:
-    """Column names and rows of a query on the catalogue; the rows are streamed.
+def query(settings: Settings, sql: str) -> Answer:
+    """Ask the views; the rows are streamed.
 
     Raises:
         QueryError: there is no catalogue yet, or DuckDB refused the query; the message says why. Rows may raise it too.
     """
-    answer = _answer(path, sql)
-    return list(next(answer)), answer
+    rows = _answer(settings.catalog_path, sql)
+    return Answer(list(next(rows)), rows)
 
 
 def _answer(path: Path, sql: str) -> Iterator[tuple[Any, ...]]:

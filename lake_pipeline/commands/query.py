@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from lake_pipeline.commands.options import Json
-from lake_pipeline.reports import cell, print_json_lines, print_table
+from lake_pipeline.reports import cell, note, print_json_lines, print_table
 from lake_pipeline.settings import Settings, load_settings
 
 
@@ -33,16 +33,18 @@ def query(
 
 def print_answer(settings: Settings, sql: str, *, json: bool = False, as_csv: bool = False) -> None:
     """Print what the catalogue answers."""
-    from lake_pipeline.catalog import duckdb as catalog  # not needed for --help
+    from lake_pipeline.catalog.contract import catalog_of  # not needed for --help
 
-    names, rows = catalog.query(settings.catalog_path, sql)
-    names = _unique(names)
+    answer = catalog_of(settings).query(settings, sql)
+    names, rows = _unique(answer.names), answer.rows
     if json:
         print_json_lines(dict(zip(names, row, strict=True)) for row in rows)
     elif as_csv:
         _print_csv(names, rows)
     else:
         print_table(names, rows, null="NULL")
+    if answer.cost:
+        note(answer.cost)
 
 
 def _unique(names: list[str]) -> list[str]:

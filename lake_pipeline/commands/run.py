@@ -27,7 +27,7 @@ def run(
     ] = None,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show Dagster's log as well.")] = False,
 ) -> None:
-    """Find new files and convert them, until nothing is pending.
+    """Find new files by listing and convert them, until nothing is pending.
 
     Runs the same assets on the same instance as the daemon of lake dev, so that the UI shows them.
     Exits with 1 where a file or a manifest has failed for good.

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from lake_pipeline.commands.options import Json, MaybeDatasetName
 from lake_pipeline.lake import Lake, open_lake
 from lake_pipeline.ledger.models import FILE_STATUSES
-from lake_pipeline.reports import duration_text, print_json, print_table, size_text, time_text
+from lake_pipeline.reports import duration_text, note, print_json, print_table, size_text, time_text
 from lake_pipeline.settings import load_settings
 
 _MANIFESTS = 5
@@ -35,6 +35,7 @@ def status(dataset: MaybeDatasetName = None, json: Json = False) -> None:
             rows.append([name, *states, size_text(backlog.bytes) if backlog.files else "", age])
         print_table(["dataset", *FILE_STATUSES, "backlog", "age"], rows)
         _print_manifests(lake, names, _MANIFESTS_OF_ONE if dataset else _MANIFESTS)
+        _note_circuits(lake)
 
 
 def _print_manifests(lake: Lake, names: list[str], most: int) -> None:
@@ -55,3 +56,9 @@ def _print_manifests(lake: Lake, names: list[str], most: int) -> None:
     if rows:
         headers = ["dataset", "manifest", "state", "attempt", "files", "rows", "since", "error"]
         print_table(headers, rows, title="\nLast manifests")
+
+
+def _note_circuits(lake: Lake) -> None:
+    for name, circuit in lake.ledger.open_circuits().items():
+        until = f" until {time_text(circuit.open_until)}" if circuit.open_until else ""
+        note(f"{name} is left alone{until}: {circuit.failures} failures in a row, the last {circuit.last_error}")

@@ -2,7 +2,6 @@
 
 # Annotations are read by Dagster when a definition is made, so they are not postponed here.
 from collections.abc import Iterator
-from functools import partial
 from typing import Any
 
 import dagster as dg
@@ -10,10 +9,10 @@ import dagster as dg
 from lake_pipeline.attempts import run_attempt
 from lake_pipeline.dataset import Dataset
 from lake_pipeline.defs.checks import check_specs, conservation, declared_results
+from lake_pipeline.defs.engines import engine_of
 from lake_pipeline.defs.keys import asset_key
 from lake_pipeline.defs.metadata import curated_metadata
 from lake_pipeline.defs.partitions import manifest_partitions
-from lake_pipeline.defs.pipes import run_script
 from lake_pipeline.defs.resources import LakeResource
 from lake_pipeline.errors import CheckFailed, LakeError
 
@@ -37,7 +36,7 @@ def curated_asset(dataset: Dataset, engine: str) -> dg.AssetsDefinition:
     def curated(context: dg.AssetExecutionContext, lake: LakeResource) -> Iterator[Any]:
         at = lake.lake
         try:
-            outcome = run_attempt(at, dataset, context.partition_key, partial(run_script, context, at.settings))
+            outcome = run_attempt(at, dataset, context.partition_key, engine_of(context, at))
         except CheckFailed as error:
             yield from declared_results(error.outcomes, key)
             raise dg.Failure(description=str(error), allow_retries=False) from error

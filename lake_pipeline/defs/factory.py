@@ -8,7 +8,9 @@ import dagster as dg
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
 from lake_pipeline.dataset import Dataset
+from lake_pipeline.defs.alerts import alerts_sensor, metrics_sensor
 from lake_pipeline.defs.curated import curated_asset
+from lake_pipeline.defs.events import events_sensor
 from lake_pipeline.defs.extracts import extract_asset, extracts_job, extracts_sensor
 from lake_pipeline.defs.jobs import manifest_job, reconcile_job, reconcile_schedule
 from lake_pipeline.defs.raw import raw_asset
@@ -18,12 +20,11 @@ from lake_pipeline.defs.sensors import arrivals_sensor, work_sensor
 from lake_pipeline.defs.table import table_asset
 
 
-def dataset_definitions(dataset: Dataset, engine: str = "local") -> dg.Definitions:
+def dataset_definitions(dataset: Dataset, engine: str = "local", *, listed: bool = True) -> dg.Definitions:
     """Assets raw → curated → table, their job, what starts it, and the reconciling schedule of one dataset.
 
-    `engine` is what is shown of where conversions run.
-
-    The job is started by a sensor as files arrive, or by the schedule that the dataset declares.
+    The job is started by a sensor as files arrive, or by the schedule that the dataset declares. What has arrived is
+    found by listing, unless it is told by events. `engine` is what is shown of where conversions run.
     """
     manifest = manifest_job(dataset)
     reconcile = reconcile_job(dataset)
@@ -31,7 +32,8 @@ def dataset_definitions(dataset: Dataset, engine: str = "local") -> dg.Definitio
         # Asked for by name, and nothing that a user could act on: backfill policies are still called beta.
         warnings.simplefilter("ignore", dg.BetaWarning)
         assets = [raw_asset(dataset), curated_asset(dataset, engine), table_asset(dataset)]
-    sensors, schedules = [arrivals_sensor(dataset)], [reconcile_schedule(dataset, reconcile)]
+    sensors = [arrivals_sensor(dataset)] if listed else []
+    schedules = [reconcile_schedule(dataset, reconcile)]
     if dataset.schedule is None:
         sensors.append(work_sensor(dataset, manifest))
     else:
@@ -45,7 +47,19 @@ def dataset_definitions(dataset: Dataset, engine: str = "local") -> dg.Definitio
     return dg.Definitions(assets=assets, jobs=jobs, sensors=sensors, schedules=schedules)
 
 
-def lake_definitions(datasets: list[Dataset], engine: str = "local") -> dg.Definitions:
-    """Every dataset's definitions, and the lake that they work on."""
-    definitions = [dataset_definitions(dataset, engine) for dataset in datasets]
-    return dg.Definitions.merge(*definitions, dg.Definitions(resources={"lake": LakeResource()}))
+def lake_definitions(
+    datasets: list[Dataset],
+    engine: str = "local",
+    *,
+    events_queue: str | None = None,
+    alerts: bool = False,
+    metrics: bool = False,
+) -> dg.Definitions:
+    """Every dataset's definitions, the sensors of those services that the lake has, and the lake that they work on."""
+    sensors = [events_sensor(datasets, events_queue)] if events_queue else []
+    sensors += [alerts_sensor()] if alerts else []
+    sensors += [metrics_sensor()] if metrics else []
+    return dg.Definitions.merge(
+        *(dataset_definitions(dataset, engine, listed=events_queue is None) for dataset in datasets),
+        dg.Definitions(resources={"lake": LakeResource()}, sensors=sensors),
+    )

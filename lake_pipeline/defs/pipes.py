@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -11,10 +10,8 @@ from dagster._core.errors import DagsterPipesExecutionError
 
 from lake_pipeline.engines.environment import spark_environment
 from lake_pipeline.engines.session import SparkOptions
-from lake_pipeline.engines.task import Task
+from lake_pipeline.engines.task import SCRIPT, Task
 from lake_pipeline.settings import Settings
-
-SCRIPT = Path(__file__).parents[2] / "glue_scripts" / "convert.py"
 
 
 def run_script(context: dg.AssetExecutionContext, settings: Settings, task: Task) -> None:

@@ -3,7 +3,7 @@
 # Annotations are read by Dagster when a definition is made, so they are not postponed here.
 import dagster as dg
 
-from lake_pipeline.catalog.duckdb import refresh
+from lake_pipeline.catalog.contract import catalog_of
 from lake_pipeline.dataset import Dataset
 from lake_pipeline.defs.keys import asset_key
 from lake_pipeline.defs.metadata import column_schema
@@ -25,12 +25,13 @@ def table_asset(dataset: Dataset) -> dg.AssetsDefinition:
     )
     def table(lake: LakeResource) -> dg.MaterializeResult:  # type: ignore[type-arg]
         at = lake.lake
-        rows = refresh(at, dataset)
+        catalog = catalog_of(at.settings)
+        rows = catalog.refresh(at, dataset)
         return dg.MaterializeResult(
             metadata={
                 # The view of a deduplicated dataset may show fewer than its files hold, and only reading it would tell.
                 "rows in files" if dataset.transform.deduplicate else "dagster/row_count": rows,
-                "dagster/uri": str(at.settings.catalog_path),
+                "dagster/uri": catalog.table_uri(at.settings, dataset),
                 "dagster/column_schema": column_schema(at.schema(dataset.name)),
             }
         )

@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 class Discovered:
     """What a listing saw: objects, of them new versions, known ones, and ones that are no raw files.
 
-    `complete` is false where the deadline came first; the next call goes on from there.
+    `complete` is false where the budget was spent first; the next call goes on from there.
     """
 
     listed: int = 0
@@ -38,10 +38,12 @@ def discover(
     page: int = 10_000,
     on_progress: Callable[[Discovered], None] | None = None,
     deadline: float | None = None,
+    most: int | None = None,
 ) -> Discovered:
     """List a dataset's prefix into the ledger, a page a transaction, from where the last listing was broken off.
 
-    `deadline` is a time of `time.monotonic()`. May be repeated, and killed anywhere.
+    It breaks off at the `deadline`, a time of `time.monotonic()`, or when `most` objects were listed. May be repeated,
+    and killed anywhere.
 
     Raises:
         StoreError: the listing failed; what was listed before is kept.
@@ -60,6 +62,8 @@ def discover(
         if on_progress is not None:
             on_progress(so_far)
         if deadline is not None and time.monotonic() >= deadline:
+            return so_far
+        if most is not None and so_far.listed >= most:
             return so_far
     ledger.clear_cursor(dataset.name)
     return Discovered(so_far.listed, so_far.new, so_far.known, so_far.skipped, complete=True)

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
-
 from lake_pipeline.dataset import Dataset
 from lake_pipeline.discovery.listing import Discovered, is_raw_file, listed
-from lake_pipeline.errors import ObjectMissing, UnknownFile
+from lake_pipeline.errors import UnknownFile
 from lake_pipeline.ledger.ledger import Ledger
-from lake_pipeline.store import Store, StoredObject
+from lake_pipeline.store import Store
 
-_AT_ONCE = 32
 _SHOWN = 5
 
 
@@ -20,16 +17,10 @@ def discover_named(dataset: Dataset, store: Store, ledger: Ledger, keys: list[st
     Raises:
         UnknownFile: a key is not below the dataset's prefix, or neither in the store nor in the ledger; nothing was
             registered.
+        StoreError: one of them could not be looked at; nothing was registered.
     """
-
-    def head(key: str) -> StoredObject | None:
-        try:
-            return store.head(key) if key.startswith(dataset.source.prefix) else None
-        except ObjectMissing:
-            return None
-
-    with ThreadPoolExecutor(_AT_ONCE) as pool:
-        found = [item for item in pool.map(head, keys) if item is not None and is_raw_file(item)]
+    there = store.heads([key for key in keys if key.startswith(dataset.source.prefix)])
+    found = [item for item in there if item is not None and is_raw_file(item)]
     known = ledger.statuses(dataset.name, keys).keys() | {item.key for item in found}
     if unknown := [key for key in keys if key not in known]:
         more = f" and {len(unknown) - _SHOWN:,} more" if len(unknown) > _SHOWN else ""

@@ -78,9 +78,9 @@ def _attempt(work: Callable[[_Item, str], _Result], stage: str, item: _Item) -> 
 
 
 def _reason(error: Exception) -> str:
-    """The line of a long Java trace that says what went wrong."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    told = [
-        line for line in lines if line.startswith(("Caused by:", "lake_pipeline.", "org.apache.spark.SparkException"))
-    ]
-    return (told or lines or ["no reason given"])[0]
+    """The line of a long Java trace that says what went wrong: the executor's Python error, if it holds one."""
+    lines = [line for line in str(error).splitlines() if line.strip()]
+    start = next((number for number, line in enumerate(lines) if "Traceback (most recent call last)" in line), None)
+    if start is not None:
+        return next((line for line in lines[start + 1 :] if not line.startswith(" ")), lines[start])
+    return next((line.strip(": ") for line in lines if "Exception" in line), type(error).__name__)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 from lake_pipeline.engines.session import SparkOptions, spark_session
-from lake_pipeline.engines.spark import convert_on_spark
+from lake_pipeline.engines.spark import convert_on_spark, plan
 from lake_pipeline.engines.task import Task
 from lake_pipeline.errors import LakeError
 from lake_pipeline.kernel.convert import Job, convert
@@ -19,7 +20,7 @@ from lake_pipeline.store import Store
 
 
 def run_task(task: Task, on_progress: Callable[[str], None], spark: SparkOptions | None = None) -> Results:
-    """Convert in this process, or on Spark where its options are given.
+    """Convert in this process, or on Spark where its options are given and there is more than one part to convert.
 
     Raises:
         LakeError: the conversion failed; its class and message stand in the results document too.
@@ -27,17 +28,29 @@ def run_task(task: Task, on_progress: Callable[[str], None], spark: SparkOptions
     store = task.store
     with scratch_folder() as scratch:
         try:
-            if spark is None:
-                results = _convert_here(task, store, scratch, on_progress)
-            else:
-                with spark_session(spark, f"lake {task.dataset.name} {task.manifest_id}") as session:
-                    results = convert_on_spark(task, store, scratch, session, spark.part_bytes, on_progress)
+            results = (
+                _convert_on_spark(task, store, scratch, spark, on_progress)
+                if spark
+                else _convert_here(task, store, scratch, on_progress)
+            )
         except Exception as error:
             message = str(error) if isinstance(error, LakeError) else f"{type(error).__name__}: {error}"
             store.put_json(task.results_key, {"error": {"class": type(error).__name__, "message": message}})
             raise
     store.put_json(task.results_key, results.to_json())
     return results
+
+
+def _convert_on_spark(
+    task: Task, store: Store, scratch: Path, spark: SparkOptions, on_progress: Callable[[str], None]
+) -> Results:
+    manifest, parts = plan(task, store, spark.part_bytes)
+    on_progress(f"{len(manifest.files):,} files in {len(parts):,} parts")
+    if len(parts) < 2:
+        # Nothing to hand out, and a session takes longer to start than this takes.
+        return _convert_here(task, store, scratch, on_progress)
+    with spark_session(spark, f"lake {manifest.dataset} {manifest.manifest_id}") as session:
+        return convert_on_spark(task, store, scratch, session, manifest, parts, on_progress)
 
 
 def _convert_here(task: Task, store: Store, scratch: Path, on_progress: Callable[[str], None]) -> Results:
@@ -52,7 +65,7 @@ def _convert_here(task: Task, store: Store, scratch: Path, on_progress: Callable
         attempt=task.attempt,
         staging=local,
         scratch=scratch,
-        threads=task.threads,
+        threads=task.threads or os.cpu_count() or 1,
         memory=task.memory,
     )
     results = convert(job, store, on_progress)

@@ -45,20 +45,32 @@ class _Seen:
     bytes: int
 
 
+def plan(task: Task, store: Store, part_bytes: int) -> tuple[Manifest, list[Part]]:
+    """The task's manifest, and its parts of about `part_bytes` of raw files."""
+    dataset = task.dataset
+    manifest = read_manifest(store, dataset, task.manifest_id)
+    with ThreadPoolExecutor(_CONCURRENCY) as pool:
+        found = pool.map(lambda file: find_cuts(file, dataset.source, store, part_bytes), manifest.files)
+        cuts = {file.id: places for file, places in zip(manifest.files, found, strict=True) if places}
+    return manifest, plan_parts(manifest.files, part_bytes, cuts)
+
+
 def convert_on_spark(
-    task: Task, store: Store, scratch: Path, session: SparkSession, part_bytes: int, on_progress: Callable[[str], None]
+    task: Task,
+    store: Store,
+    scratch: Path,
+    session: SparkSession,
+    manifest: Manifest,
+    parts: list[Part],
+    on_progress: Callable[[str], None],
 ) -> Results:
-    """Read every raw file of the manifest and stage its rows, in tasks of about `part_bytes` of raw files.
+    """Read every raw file of the manifest and stage its rows, each of its parts in a Spark task.
 
     Raises: what `kernel.convert.convert` does, and
         EngineError: Spark gave up on a task.
     """
     clock, cluster, dataset = Clock(), Cluster(session), task.dataset
-    share = cluster.share(task)
-    manifest, known = read_manifest(store, dataset, task.manifest_id), Schema.from_json(task.schema)
-    with clock.step("plan"):
-        parts = _plan(manifest, task, store, part_bytes)
-    on_progress(f"{len(manifest.files):,} files in {len(parts):,} parts")
+    share, known = cluster.share(task), Schema.from_json(task.schema)
     with clock.step("survey"):
         surveyed = cluster.run("survey", partial(_survey, share), parts)
         seen = _together(manifest, task, parts, surveyed)
@@ -92,13 +104,6 @@ def convert_on_spark(
         seconds=clock.seconds,
         checks=checks,
     )
-
-
-def _plan(manifest: Manifest, task: Task, store: Store, size: int) -> list[Part]:
-    with ThreadPoolExecutor(_CONCURRENCY) as pool:
-        found = pool.map(lambda file: find_cuts(file, task.dataset.source, store, size), manifest.files)
-        cuts = {file.id: places for file, places in zip(manifest.files, found, strict=True) if places}
-    return plan_parts(manifest.files, size, cuts)
 
 
 def _survey(task: Task, part: Part, _: str) -> Surveyed:

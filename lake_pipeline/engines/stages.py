@@ -94,7 +94,7 @@ def write_part(task: Task, recipe: Recipe, part: Part, proof: Proof, attempt: st
     with scratch_folder() as scratch, ThreadPoolExecutor(task.threads) as pool:
         raw, failed = fetch(part.files, store, scratch, part.span)
         if failed:
-            raise ObjectChanged(f"{failed[0].key}: {failed[0].error_message}")
+            raise ObjectChanged(f"{failed[0].key}, between survey and write ({failed[0].error_class})")
         with _staged(task, store, scratch, attempt) as folder:
             means = Means(scratch, task.threads, task.memory)
             outputs, counts = writer.write(raw, proof, folder, means, pool)

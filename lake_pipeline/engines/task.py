@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 from lake_pipeline.dataset import Dataset
@@ -11,6 +12,8 @@ from lake_pipeline.errors import EngineError, ObjectMissing
 from lake_pipeline.kernel.results import Results
 from lake_pipeline.store import Store
 
+# What runs a task, on every engine.
+SCRIPT = Path(__file__).parents[2] / "glue_scripts" / "convert.py"
 STAGING = "_staging/"
 
 
@@ -18,6 +21,7 @@ STAGING = "_staging/"
 class Task:
     """A conversion to run. `declaration` is the dataset as JSON, `schema` the columns known before this attempt.
 
+    `threads` 0 stands for every core of the machine that runs it.
     `encryption` holds the fields of the store's Encryption, if it has one.
     """
 

@@ -84,12 +84,18 @@ class AttemptLedger(LedgerConnection):
             ):
                 raise LeaseLost(f"{dataset} {manifest_id} attempt {attempt}")
 
-    def record_engine_run(self, dataset: str, manifest_id: str, attempt: int, run_id: str) -> None:
-        """Remember what the engine calls this run."""
+    def record_engine_run(
+        self, dataset: str, manifest_id: str, attempt: int, run_id: str | None, *, engine_attempt: int | None = None
+    ) -> None:
+        """Remember what the engine calls the run that works for this attempt; None: it is about to be started.
+
+        `engine_attempt` is the attempt whose staging the run writes, where it was an earlier one that started it.
+        """
         with self._working(dataset) as connection:
             self._hold(connection, dataset, manifest_id, attempt)
-            self._queries.record_engine_run(connection, dataset=dataset, manifest_id=manifest_id, run_id=run_id)
-            self._queries.record_files_run(connection, dataset=dataset, manifest_id=manifest_id, run_id=run_id)
+            this = {"dataset": dataset, "manifest_id": manifest_id, "run_id": run_id}
+            self._queries.record_engine_run(connection, **this, engine_attempt=engine_attempt or attempt)
+            self._queries.record_files_run(connection, **this)
 
     def intend_outputs(self, dataset: str, manifest_id: str, attempt: int, outputs: Sequence[OutputFile]) -> None:
         """Record curated files before they are published, so that none is ever forgotten."""
@@ -127,11 +133,18 @@ class AttemptLedger(LedgerConnection):
                 self._commit(connection, this, attempt, files, outputs, schema, schema_version, metrics or {})
             return [path for (path,) in self._queries.manifest_leftovers(connection, **this)]
 
-    def fail_attempt(self, dataset: str, manifest_id: str, attempt: int, error_message: str) -> None:
-        """The attempt failed as a whole; its files stay in the manifest."""
+    def fail_attempt(
+        self, dataset: str, manifest_id: str, attempt: int, error_message: str, *, run_goes_on: bool = False
+    ) -> None:
+        """The attempt failed as a whole; its files stay in the manifest.
+
+        `run_goes_on`: the engine's run may not have ended, so that the next attempt must settle what becomes of it.
+        """
         with self._working(dataset) as connection:
             self._hold(connection, dataset, manifest_id, attempt)
             self._fail(connection, dataset, manifest_id, error_message)
+            if not run_goes_on:
+                self._queries.forget_engine_run(connection, dataset=dataset, manifest_id=manifest_id)
 
     def _commit(
         self,

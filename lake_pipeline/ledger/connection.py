@@ -26,12 +26,14 @@ _RECORDS = {
         models.ArchivableFile,
         models.BacklogSummary,
         models.DueManifest,
+        models.FileTotals,
         models.GroupBacklog,
         models.ManifestRow,
         models.ManifestSummary,
         models.OutputFile,
         models.PendingWork,
         models.SchemaVersion,
+        models.ShownPartition,
     )
 }
 

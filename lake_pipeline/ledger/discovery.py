@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from lake_pipeline.ledger.connection import LedgerConnection
+from lake_pipeline.ledger.connection import Connection, LedgerConnection
 from lake_pipeline.ledger.models import ListedObject, Registered
 
 
@@ -20,11 +20,7 @@ class DiscoveryLedger(LedgerConnection):
         """
         newest = {item.key: item for item in objects}
         with self._writing(dataset) as connection:
-            self._queries.create_incoming(connection)
-            with connection.cursor() as cursor_, cursor_.copy("COPY incoming FROM STDIN") as copy:
-                for item in newest.values():
-                    copy.write_row((item.key, item.etag, item.size, item.last_modified, item.landing_group))
-            connection.execute("ANALYZE incoming")
+            self._copy_in(connection, newest.values())
             new, versioned = self._queries.register_incoming(connection, dataset=dataset)
             if new < len(newest):
                 restored = [key for (key,) in self._queries.restore_incoming(connection, dataset=dataset)]
@@ -34,6 +30,36 @@ class DiscoveryLedger(LedgerConnection):
             if cursor is not None:
                 self._queries.save_cursor(connection, dataset=dataset, last_key=cursor)
         return Registered(new, len(newest) - new)
+
+    def register_unseen(self, dataset: str, objects: Iterable[ListedObject]) -> tuple[int, list[str]]:
+        """Record objects of keys that the ledger has never seen, in one transaction; how many those were.
+
+        Of the others, the keys that it does not know in that version: nothing is recorded of them, for the object may
+        be older than the version that is known.
+        """
+        distinct = {item.key: item for item in objects}
+        with self._writing(dataset) as connection:
+            self._copy_in(connection, distinct.values())
+            unseen: int = self._queries.register_unseen(connection, dataset=dataset)
+            return unseen, [key for (key,) in self._queries.otherwise_known(connection, dataset=dataset)]
+
+    def _copy_in(self, connection: Connection, objects: Iterable[ListedObject]) -> None:
+        self._queries.create_incoming(connection)
+        with connection.cursor() as cursor, cursor.copy("COPY incoming FROM STDIN") as copy:
+            for item in objects:
+                copy.write_row((item.key, item.etag, item.size, item.last_modified, item.landing_group))
+        connection.execute("ANALYZE incoming")
+
+    def report_progress(self, dataset: str, url: str) -> tuple[int, int]:
+        """How far an inventory report was read: whole files, and rows of the next one."""
+        with self._transaction() as connection:
+            files, rows = self._queries.report_progress(connection, dataset=dataset, url=url) or (0, 0)
+            return files, rows
+
+    def save_report_progress(self, dataset: str, url: str, files: int, rows: int) -> None:
+        """Remember how far a report was read; what was remembered of another one is forgotten."""
+        with self._transaction() as connection:
+            self._queries.save_report_progress(connection, dataset=dataset, url=url, files=files, rows=rows)
 
     def cursor(self, dataset: str) -> str | None:
         """The last key of a listing that was broken off; None where none was."""
@@ -45,3 +71,14 @@ class DiscoveryLedger(LedgerConnection):
         """The listing came to its end; the next one starts anew."""
         with self._transaction() as connection:
             self._queries.clear_cursor(connection, dataset=dataset)
+
+    def unconverted(self, dataset: str, keys: list[str]) -> dict[int, str]:
+        """Id and key of the versions of these keys that wait or have failed, with no rows in the lake."""
+        with self._transaction() as connection:
+            return dict(self._queries.unconverted_versions(connection, dataset=dataset, keys=keys))
+
+    def supersede_deleted(self, dataset: str, ids: list[int], message: str) -> int:
+        """The objects of these versions were deleted before they were converted; how many versions that ends."""
+        with self._writing(dataset) as connection:
+            ended: int = self._queries.supersede_deleted(connection, dataset=dataset, ids=ids, message=message)
+            return ended

@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+from lake_pipeline.ledger.catalogue import CatalogueLedger
+from lake_pipeline.ledger.circuits import CircuitLedger
 from lake_pipeline.ledger.discovery import DiscoveryLedger
+from lake_pipeline.ledger.notices import NoticeLedger
 from lake_pipeline.ledger.outputs import OutputLedger
 from lake_pipeline.ledger.planning import PlanningLedger
 from lake_pipeline.ledger.reading import ReadingLedger
 from lake_pipeline.ledger.requeue import RequeueLedger
 
 
-class Ledger(DiscoveryLedger, PlanningLedger, RequeueLedger, OutputLedger, ReadingLedger):
+class Ledger(
+    DiscoveryLedger,
+    PlanningLedger,
+    RequeueLedger,
+    OutputLedger,
+    CatalogueLedger,
+    ReadingLedger,
+    CircuitLedger,
+    NoticeLedger,
+):
     """Every raw file and manifest, in Postgres; open it with `Ledger.open(url)`.
 
     Raises (every method):

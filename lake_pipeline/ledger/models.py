@@ -57,6 +57,16 @@ class BacklogSummary:
 
 
 @dataclass(frozen=True)
+class FileTotals:
+    """Files of a dataset in one state, and their bytes."""
+
+    dataset: str
+    status: FileStatus
+    files: int
+    bytes: int
+
+
+@dataclass(frozen=True)
 class PendingWork:
     """What is left to do: files to plan, files to be tried again, manifests due, manifests running."""
 
@@ -84,7 +94,11 @@ class DueManifest:
 
 @dataclass(frozen=True)
 class ManifestRow:
-    """The ledger's row of a manifest; `failures` counts failed attempts since it was last planned."""
+    """The ledger's row of a manifest; `failures` counts failed attempts since it was last planned.
+
+    `engine_attempt` is the attempt whose staging the engine's run `engine_run_id` writes, as long as something may come
+    of it; without a run's id, the run was about to be started.
+    """
 
     dataset: str
     manifest_id: str
@@ -97,6 +111,7 @@ class ManifestRow:
     worker: str | None
     lease_expires_at: datetime | None
     engine_run_id: str | None
+    engine_attempt: int | None
     schema_version: int | None
     error_message: str | None
     planned_at: datetime
@@ -224,6 +239,16 @@ class OutputFile:
     bytes: int
     file_id: int | None = None
     staged_path: str | None = None
+
+
+@dataclass(frozen=True)
+class ShownPartition:
+    """A Hive partition such as `year=2026/mode=bike`: its committed files, their hash, whether a catalogue has it."""
+
+    partition: str
+    files: list[str]
+    listing: str
+    is_shown: bool
 
 
 @dataclass(frozen=True)

@@ -29,6 +29,20 @@ SELECT count(*) AS added, coalesce(array_agg(s3_key) FILTER (WHERE EXISTS (
 )), '{}') AS versioned
 FROM added;
 
+-- name: register_unseen(dataset)!
+-- Insert what is of keys that have no version yet.
+INSERT INTO lake.file_processing_status (dataset, s3_key, etag, size, last_modified, landing_group)
+SELECT :dataset, s3_key, etag, size, last_modified, landing_group FROM incoming i
+WHERE NOT EXISTS (SELECT FROM lake.file_processing_status f WHERE f.dataset = :dataset AND f.s3_key = i.s3_key);
+
+-- name: otherwise_known(dataset)
+-- Keys that are known, but not in this version, or were done with in it.
+SELECT i.s3_key FROM incoming i
+WHERE NOT EXISTS (
+    SELECT FROM lake.file_processing_status f
+    WHERE f.dataset = :dataset AND f.s3_key = i.s3_key AND f.etag = i.etag AND f.status <> 'SUPERSEDED'
+);
+
 -- name: restore_incoming(dataset)
 -- A superseded version that lies in the store again is the newest one again; its keys.
 UPDATE lake.file_processing_status f
@@ -84,6 +98,17 @@ WHERE older.dataset = :dataset AND older.s3_key = k.s3_key
             AND newer.status = 'PENDING'
     );
 
+-- name: unconverted_versions(dataset, keys)
+-- Versions of these keys that no manifest holds and whose rows are not in the lake.
+SELECT id, s3_key FROM lake.file_processing_status
+WHERE dataset = :dataset AND s3_key = ANY (:keys) AND status IN ('PENDING', 'FAILED') AND manifest_id IS NULL;
+
+-- name: supersede_deleted(dataset, ids, message)!
+-- Those of the versions that are still so were deleted, and nothing came in their place.
+UPDATE lake.file_processing_status
+SET status = 'SUPERSEDED', error_class = 'ObjectDeleted', error_message = :message, processed_at = clock_timestamp()
+WHERE dataset = :dataset AND id = ANY (:ids) AND status IN ('PENDING', 'FAILED') AND manifest_id IS NULL;
+
 -- name: save_cursor(dataset, last_key)!
 -- Remember how far a listing came.
 INSERT INTO lake.discovery_cursors (dataset, last_key) VALUES (:dataset, :last_key)
@@ -96,6 +121,16 @@ DELETE FROM lake.discovery_cursors WHERE dataset = :dataset;
 -- name: cursor(dataset)$
 -- Where to go on with a listing.
 SELECT last_key FROM lake.discovery_cursors WHERE dataset = :dataset;
+
+-- name: report_progress(dataset, url)^
+-- How far an inventory report was read: whole files, and rows of the next one.
+SELECT files, rows FROM lake.report_cursors WHERE dataset = :dataset AND url = :url;
+
+-- name: save_report_progress(dataset, url, files, rows)!
+-- Remember it, of the newest report only.
+INSERT INTO lake.report_cursors (dataset, url, files, rows) VALUES (:dataset, :url, :files, :rows)
+ON CONFLICT (dataset) DO UPDATE
+SET url = excluded.url, files = excluded.files, rows = excluded.rows, updated_at = now();
 
 -- ---------------------------------------------------------------- planning
 
@@ -207,7 +242,8 @@ FROM lake.manifests WHERE dataset = :dataset AND manifest_id = :manifest_id FOR 
 UPDATE lake.manifests
 SET failures = failures + CASE WHEN state = 'RUNNING' THEN 1 ELSE 0 END, state = 'RUNNING', attempt = attempt + 1,
     worker = :worker, lease_expires_at = clock_timestamp() + :lease::interval, started_at = clock_timestamp(),
-    engine_run_id = NULL, error_message = NULL
+    -- The run of a worker that was killed is the next one's to settle.
+    engine_run_id = CASE WHEN engine_attempt IS NOT NULL THEN engine_run_id END, error_message = NULL
 WHERE dataset = :dataset AND manifest_id = :manifest_id
 RETURNING attempt;
 
@@ -243,9 +279,14 @@ SELECT EXISTS (
 UPDATE lake.manifests SET lease_expires_at = clock_timestamp() + :lease::interval
 WHERE dataset = :dataset AND manifest_id = :manifest_id AND attempt = :attempt AND state = 'RUNNING';
 
--- name: record_engine_run(dataset, manifest_id, run_id)!
--- What the engine calls the run, so that it can be found again or stopped.
-UPDATE lake.manifests SET engine_run_id = :run_id WHERE dataset = :dataset AND manifest_id = :manifest_id;
+-- name: record_engine_run(dataset, manifest_id, run_id, engine_attempt)!
+-- What the engine calls the run, so that it can be found again or stopped, and the attempt whose staging it writes.
+UPDATE lake.manifests SET engine_run_id = :run_id, engine_attempt = :engine_attempt
+WHERE dataset = :dataset AND manifest_id = :manifest_id;
+
+-- name: forget_engine_run(dataset, manifest_id)!
+-- Nothing more will come of the engine's run.
+UPDATE lake.manifests SET engine_attempt = NULL WHERE dataset = :dataset AND manifest_id = :manifest_id;
 
 -- name: record_files_run(dataset, manifest_id, run_id)!
 -- The same on the files being converted.
@@ -290,7 +331,9 @@ WHERE dataset = :dataset AND manifest_id = :manifest_id AND status IN ('PENDING'
 -- The manifest is done.
 UPDATE lake.manifests
 SET state = 'COMMITTED', committed_at = clock_timestamp(), failures = 0, lease_expires_at = NULL, error_message = NULL,
-    schema_version = :schema_version, metrics = :metrics
+    schema_version = :schema_version, metrics = :metrics,
+    -- A run that another engine took over from has no part in these rows.
+    engine_run_id = CASE WHEN coalesce(engine_attempt, attempt) = attempt THEN engine_run_id END, engine_attempt = NULL
 WHERE dataset = :dataset AND manifest_id = :manifest_id;
 
 -- name: fail_manifest(dataset, manifest_id, message)!
@@ -385,6 +428,113 @@ SELECT path FROM lake.outputs WHERE dataset = :dataset AND committed LIMIT 1;
 -- name: commit_mark(dataset)$
 -- Differs after every commit of the dataset; empty before the first.
 SELECT coalesce(max(committed_at)::text, '') FROM lake.manifests WHERE dataset = :dataset;
+
+-- ---------------------------------------------------------------- catalogue
+
+-- name: lock_catalogue(dataset)$
+-- Who changes what the catalogue shows of a dataset does it alone; ends with the transaction.
+SELECT pg_advisory_xact_lock(hashtextextended('lake.catalogue.' || :dataset, 0));
+
+-- name: catalogue_mark(dataset)$
+-- What the table shows.
+SELECT mark FROM lake.catalogue_tables WHERE dataset = :dataset;
+
+-- name: record_catalogue_mark(dataset, mark)!
+-- The table shows this.
+INSERT INTO lake.catalogue_tables (dataset, mark) VALUES (:dataset, :mark)
+ON CONFLICT (dataset) DO UPDATE SET mark = excluded.mark;
+
+-- name: changed_partitions(dataset, keys, awaited)
+-- record_class: ShownPartition
+-- Hive partitions whose committed files are not those that the catalogue shows; those that have none any more first.
+WITH output AS (
+    SELECT path, string_to_array(path, '/') AS parts FROM lake.outputs
+    WHERE dataset = :dataset AND committed AND path <> ALL (:awaited::text[])
+), listed AS (
+    SELECT array_to_string(parts[cardinality(parts) - :keys : cardinality(parts) - 1], '/') AS partition, path FROM output
+), wanted AS (
+    SELECT partition, array_agg(path ORDER BY path) AS files, md5(string_agg(path, E'\n' ORDER BY path)) AS listing
+    FROM listed GROUP BY partition
+)
+SELECT partition, coalesce(wanted.files, '{}') AS files, coalesce(wanted.listing, '') AS listing,
+    shown.listing IS NOT NULL AS is_shown
+FROM wanted
+FULL JOIN (SELECT partition, listing FROM lake.catalogue_partitions WHERE dataset = :dataset) shown USING (partition)
+WHERE wanted.listing IS DISTINCT FROM shown.listing
+ORDER BY wanted.files IS NOT NULL, partition;
+
+-- name: record_shown(dataset, partitions, listings)!
+-- The catalogue shows these partitions with these files.
+INSERT INTO lake.catalogue_partitions (dataset, partition, listing)
+SELECT :dataset, * FROM unnest(:partitions::text[], :listings::text[])
+ON CONFLICT (dataset, partition) DO UPDATE SET listing = excluded.listing;
+
+-- name: forget_shown(dataset, partitions)!
+-- The catalogue has these partitions no more.
+DELETE FROM lake.catalogue_partitions WHERE dataset = :dataset AND partition = ANY (:partitions::text[]);
+
+-- name: forget_catalogue_mark(dataset)!
+-- The table is gone.
+DELETE FROM lake.catalogue_tables WHERE dataset = :dataset;
+
+-- name: forget_catalogue_partitions(dataset)!
+-- And its partitions.
+DELETE FROM lake.catalogue_partitions WHERE dataset = :dataset;
+
+-- ---------------------------------------------------------------- notices
+
+-- name: try_notices_lock(dataset)$
+-- Whether no one else tells of the dataset; ends with the transaction.
+SELECT pg_try_advisory_xact_lock(hashtextextended('lake.notices.' || :dataset, 0));
+
+-- name: untold(dataset, most)
+-- Manifests with something to tell, read from the untold_manifests index.
+SELECT m.dataset, m.manifest_id, m.landing_group, m.state, m.attempt, m.failures, m.files, m.bytes, m.engine_run_id,
+    m.error_message, m.planned_at, m.started_at, m.committed_at, m.metrics,
+    m.told_planned_at IS DISTINCT FROM m.planned_at AS planned,
+    m.state IN ('COMMITTED', 'FAILED') AND m.told_attempt IS DISTINCT FROM m.attempt AS ended,
+    output.rows, output.outputs, file.succeeded_files, file.quarantined_files, file.quarantined_reason
+FROM lake.manifests m
+CROSS JOIN LATERAL (
+    SELECT coalesce(sum(o.rows), 0)::bigint AS rows, count(*) AS outputs FROM lake.outputs o
+    WHERE o.dataset = m.dataset AND o.manifest_id = m.manifest_id AND o.committed
+) output
+CROSS JOIN LATERAL (
+    SELECT count(*) FILTER (WHERE f.status = 'SUCCEEDED') AS succeeded_files,
+        count(*) FILTER (WHERE f.status = 'QUARANTINED') AS quarantined_files,
+        min(f.s3_key || ': ' || f.error_message) FILTER (WHERE f.status = 'QUARANTINED') AS quarantined_reason
+    FROM lake.file_processing_status f WHERE f.dataset = m.dataset AND f.manifest_id = m.manifest_id
+) file
+WHERE m.dataset = :dataset AND (
+    m.told_planned_at IS DISTINCT FROM m.planned_at
+    OR m.state IN ('COMMITTED', 'FAILED') AND m.told_attempt IS DISTINCT FROM m.attempt
+)
+ORDER BY m.planned_at, m.manifest_id LIMIT :most;
+
+-- name: record_told(dataset, manifest_ids, attempts, planned)!
+-- That was told; what has happened since was not.
+UPDATE lake.manifests m
+SET told_attempt = coalesce(t.attempt, m.told_attempt), told_planned_at = t.planned_at
+FROM unnest(:manifest_ids::text[], :attempts::int[], :planned::timestamptz[]) AS t (manifest_id, attempt, planned_at)
+WHERE m.dataset = :dataset AND m.manifest_id = t.manifest_id;
+
+-- name: forget_alerts(window)!
+-- What was sent longer ago may be sent again.
+DELETE FROM lake.alerts WHERE sent_at <= now() - :window::interval;
+
+-- name: claim_alert(key)!
+-- One sender has it.
+INSERT INTO lake.alerts (key) VALUES (:key) ON CONFLICT DO NOTHING;
+
+-- name: release_alert(key)!
+-- It was not sent.
+DELETE FROM lake.alerts WHERE key = :key;
+
+-- name: file_totals()
+-- record_class: FileTotals
+-- Files and bytes by dataset and state, from the files_by_status index alone.
+SELECT dataset, status, count(*) AS files, sum(size)::bigint AS bytes
+FROM lake.file_processing_status GROUP BY dataset, status;
 
 -- ---------------------------------------------------------------- archive
 
@@ -525,7 +675,7 @@ ORDER BY min(id) OVER (PARTITION BY landing_group), landing_group, id;
 
 -- name: unknown_versions(dataset, keys, etags)
 -- Those of the object versions that the ledger does not know, or was done with.
-SELECT k.s3_key FROM unnest(:keys::text[], :etags::text[]) AS k (s3_key, etag)
+SELECT k.s3_key, k.etag FROM unnest(:keys::text[], :etags::text[]) AS k (s3_key, etag)
 WHERE NOT EXISTS (
     SELECT FROM lake.file_processing_status f
     WHERE f.dataset = :dataset AND f.s3_key = k.s3_key AND f.etag = k.etag AND f.status <> 'SUPERSEDED'
@@ -544,7 +694,7 @@ ORDER BY s3_key, id;
 -- record_class: ManifestRow
 -- The rows of manifests, in the order they were planned.
 SELECT dataset, manifest_id, landing_group, state, attempt, failures, files, bytes, worker, lease_expires_at,
-    engine_run_id, schema_version, error_message, planned_at, started_at, committed_at, metrics
+    engine_run_id, engine_attempt, schema_version, error_message, planned_at, started_at, committed_at, metrics
 FROM lake.manifests
 WHERE dataset = :dataset AND (:manifest_id::text IS NULL OR manifest_id = :manifest_id)
 ORDER BY planned_at, slug, sequence;
@@ -582,3 +732,30 @@ FROM lake.schema_versions WHERE dataset = :dataset ORDER BY version DESC LIMIT 1
 -- Every version, oldest first.
 SELECT dataset, version, columns, changes, manifest_id, created_at
 FROM lake.schema_versions WHERE dataset = :dataset ORDER BY version;
+
+-- ---------------------------------------------------------------- circuits
+
+-- name: circuit_is_closed(name)$
+-- Whether a service may be called without asking further: it has never failed, or not often enough.
+SELECT NOT EXISTS (SELECT FROM lake.circuits WHERE name = :name AND open_until IS NOT NULL);
+
+-- name: add_circuit(name)!
+-- A row to hold.
+INSERT INTO lake.circuits (name) VALUES (:name) ON CONFLICT DO NOTHING;
+
+-- name: lock_circuit(name)^
+-- Hold a circuit's row until the transaction ends.
+SELECT failures, open_until, last_error, clock_timestamp() FROM lake.circuits WHERE name = :name FOR UPDATE;
+
+-- name: save_circuit(name, failures, open_until, last_error)!
+-- The circuit's next state.
+UPDATE lake.circuits SET failures = :failures, open_until = :open_until, last_error = :last_error, changed_at = now()
+WHERE name = :name;
+
+-- name: forget_circuit(name)!
+-- The service has answered.
+DELETE FROM lake.circuits WHERE name = :name;
+
+-- name: open_circuits()
+-- Services that are left alone, or about to be tried again.
+SELECT name, failures, open_until, last_error FROM lake.circuits WHERE open_until IS NOT NULL ORDER BY name;

@@ -14,7 +14,6 @@ from lake_pipeline.ledger.models import (
     FileMetadata,
     FileRow,
     FileStatus,
-    ListedObject,
     ManifestRow,
     ManifestSummary,
     SchemaVersion,
@@ -76,17 +75,11 @@ class ReadingLedger(LedgerConnection):
             cursor.execute(self._queries.waiting_files.sql, {"dataset": dataset})
             yield from cursor
 
-    def unknown_versions(self, dataset: str, objects: list[ListedObject]) -> list[ListedObject]:
-        """Those of the objects that discovery would register; nothing is registered."""
+    def unknown_versions(self, dataset: str, versions: list[tuple[str, str]]) -> set[tuple[str, str]]:
+        """Those of these (key, ETag) that discovery would register; nothing is registered."""
+        keys, etags = zip(*versions, strict=True) if versions else ((), ())
         with self._transaction() as connection:
-            rows = self._queries.unknown_versions(
-                connection,
-                dataset=dataset,
-                keys=[item.key for item in objects],
-                etags=[item.etag for item in objects],
-            )
-            unknown = {key for (key,) in rows}
-        return [item for item in objects if item.key in unknown]
+            return set(self._queries.unknown_versions(connection, dataset=dataset, keys=list(keys), etags=list(etags)))
 
     def set_aside(self, dataset: str, *, key: str | None = None, manifest: str | None = None) -> Iterator[SetAsideFile]:
         """Files that were quarantined whole or have records in quarantine, by key, streamed."""

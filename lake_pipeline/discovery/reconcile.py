@@ -1,0 +1,47 @@
+"""What no event told of: found by a listing, or by a report of S3 Inventory where there is one."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from lake_pipeline.dataset import Dataset
+from lake_pipeline.discovery.bucket import LakeBucket
+from lake_pipeline.discovery.listing import Discovered, discover
+from lake_pipeline.lake import Lake
+
+# One LIST answers with so many keys.
+KEYS_PER_REQUEST = 1000
+
+
+def reconcile(
+    lake: Lake,
+    dataset: Dataset,
+    *,
+    inventory: str | None = None,
+    seconds: float | None = None,
+    requests: int | None = None,
+    on_progress: Callable[[Discovered], None] | None = None,
+) -> Discovered:
+    """Register what lies under a dataset's prefix, or what a report says of it, within a budget.
+
+    `requests` are LISTs of 1,000 keys, or as many rows of a report. What the budget leaves over is done by the next
+    call, which goes on from there.
+
+    Raises:
+        SettingsError: there is an inventory, and the store is a directory.
+        InventoryInvalid: the report cannot be used.
+        StoreError: the listing failed; what was listed before is kept.
+    """
+    deadline = None if seconds is None else time.monotonic() + seconds
+    most = None if requests is None else requests * KEYS_PER_REQUEST
+    if inventory is None:
+        return discover(dataset, lake.store, lake.ledger, on_progress=on_progress, deadline=deadline, most=most)
+    from lake_pipeline.discovery.inventory import discover_reported  # Arrow is slow to import
+    from lake_pipeline.discovery.report import find_report
+
+    bucket = LakeBucket.of(lake.settings.store_url, "an inventory")
+    report = find_report(inventory)
+    return discover_reported(
+        dataset, report, bucket, lake.store, lake.ledger, on_progress=on_progress, deadline=deadline, most=most
+    )

@@ -1,0 +1,1 @@
+"""What became of manifests, told to who listens: alerts by SNS, events on a bus, metrics in CloudWatch."""
