@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -27,6 +28,26 @@ def test_links_between_pages_lead_somewhere(page: Path) -> None:
     for target in re.findall(r"\]\(([^)#]+?)(?:#[^)]*)?\)", page.read_text()):
         if "://" not in target:
             assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+def test_the_policies_for_aws_are_json_and_allow_what_the_pages_of_its_parts_ask_for() -> None:
+    page = (ROOT / "docs/aws.md").read_text()
+    allowed = {
+        action
+        for policy in re.findall(r"```json\n(.*?)```", page, re.DOTALL)
+        for statement in json.loads(policy)["Statement"]
+        for action in ([statement["Action"]] if isinstance(statement["Action"], str) else statement["Action"])
+    }
+    asked = set()
+    for part in (ROOT / "docs").glob("aws-*.md"):
+        for row in re.findall(r"^\|(.*?)\||^(`\w+:.*?)$", part.read_text(), re.MULTILINE):
+            service = ""
+            for name, action in re.findall(r"`(?:([a-z0-9]+):)?([A-Z][a-z]+(?:[A-Z][a-z]+)+)`", "".join(row)):
+                service = name or service
+                asked |= {f"{service}:{action}"} if service else set()
+    assert len(asked) > 25
+    # The first where there is a key, which the page says; the second is an event, and no permission.
+    assert asked - allowed == {"kms:GenerateDataKey", "s3:TestEvent"}
 
 
 def test_every_test_that_a_page_names_is_there() -> None:

@@ -31,7 +31,7 @@ def aws_lake(home: Path) -> Iterator[dict[str, str]]:
     folder = home / "aws-local"
     home.mkdir(parents=True, exist_ok=True)
     try:
-        with FileLock(f"{folder}.lock", timeout=0), _served() as url:
+        with FileLock(f"{folder}.lock", timeout=0), served() as url:
             shutil.rmtree(folder, ignore_errors=True)
             aws = environment(url)
             os.environ |= aws
@@ -45,7 +45,7 @@ def aws_lake(home: Path) -> Iterator[dict[str, str]]:
 
 
 @contextmanager
-def _served() -> Iterator[str]:
+def served() -> Iterator[str]:
     """AWS with operations of ours, by the protocol's target, in place of what moto only records; its URL."""
     athena, glue = LocalAthena(), GlueRuns()
     operations: dict[str, Operation] = {**athena.operations, **glue.operations}
