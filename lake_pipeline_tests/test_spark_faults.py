@@ -7,6 +7,7 @@ import operator
 import sys
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -217,11 +218,14 @@ def kill_an_executor(lake: Lake, killed: list[int]) -> None:
     while not stored(lake, "_staging/"):
         assert time.monotonic() < deadline, "nothing was ever staged"
         time.sleep(0.01)
-    executors = [
-        process
-        for process in psutil.Process().children(recursive=True)
-        if "org.apache.spark.executor.CoarseGrainedExecutorBackend" in process.cmdline()
-    ]
-    for process in [*executors[0].children(recursive=True), executors[0]]:
-        process.kill()
-    killed.append(executors[0].pid)
+    executor = next(process for process in psutil.Process().children(recursive=True) if is_executor(process))
+    for process in [*executor.children(recursive=True), executor]:
+        with suppress(psutil.NoSuchProcess):  # a worker that has just ended
+            process.kill()
+    killed.append(executor.pid)
+
+
+def is_executor(process: psutil.Process) -> bool:
+    with suppress(psutil.NoSuchProcess):
+        return "org.apache.spark.executor.CoarseGrainedExecutorBackend" in process.cmdline()
+    return False
