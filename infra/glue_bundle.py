@@ -72,7 +72,7 @@ def job(store: str, archive: str, script: str) -> dict[str, object]:
         "NumberOfWorkers": 10,
         "Timeout": 480,
         "MaxRetries": 0,  # the ledger counts attempts and tries again
-        "ExecutionProperty": {"MaxConcurrentRuns": 3},  # as many as the pool `convert` of dagster.yaml
+        "ExecutionProperty": {"MaxConcurrentRuns": 3},  # as many as a pool of dagster.yaml lets run
         "Command": {"Name": "glueetl", "PythonVersion": "3", "ScriptLocation": f"{place}/{script}"},
         "DefaultArguments": {
             "--job-language": "python",

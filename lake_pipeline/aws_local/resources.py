@@ -1,4 +1,4 @@
-"""A lake's resources on AWS: what docs/aws.md has a user set up, made by calls."""
+"""A lake's resources on the AWS of this machine, made by calls: those that docs/aws.md has a user set up."""
 
 from __future__ import annotations
 

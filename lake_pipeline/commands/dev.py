@@ -31,9 +31,10 @@ def dev(
 
     Starts the embedded Postgres if no LAKE_DATABASE_URL is set. Files that land meanwhile are converted.
 
-    With --aws-local the lake is a new one: moto serves S3, SQS, SNS, EventBridge and Glue on 127.0.0.1 with a bucket,
-    queues, a topic, a bus, a catalogue and a job in it, and forgets them at the end. The variables for other terminals,
-    the aws command line and boto3 are printed. With LAKE_ENGINE=glue the job converts.
+    With --aws-local the lake is a new one: moto serves S3, SQS, SNS, EventBridge, CloudWatch, Glue and Athena on
+    127.0.0.1 with a bucket, queues, a topic, a bus, a catalogue and a job in it, and forgets them at the end. The
+    variables for other terminals, the aws command line and boto3 are printed. With LAKE_ENGINE=glue the job
+    converts.
     """
     _refuse_taken(host, port)
     with ExitStack() as stack:

@@ -20,7 +20,9 @@ def reconcile(
     inventory: Annotated[
         str | None,
         typer.Option(
-            metavar="URL", help="Read this report of S3 Inventory: its manifest.json, or the folder of all its reports."
+            metavar="URL",
+            help="Read this report of S3 Inventory: its manifest.json, or the folder of all its reports."
+            " Without it, LAKE_INVENTORY, and without that a listing.",
         ),
     ] = None,
     seconds: Annotated[float | None, typer.Option(min=1, help="Break off after so long, for each dataset.")] = None,
@@ -45,7 +47,12 @@ def reconcile(
                 note(f"{name}: {so_far.listed:,} files listed, {so_far.new:,} new")
 
             found[dataset.name] = reconcile_dataset(
-                lake, dataset, inventory=inventory, seconds=seconds, requests=requests, on_progress=tell
+                lake,
+                dataset,
+                inventory=inventory or lake.settings.inventory,
+                seconds=seconds,
+                requests=requests,
+                on_progress=tell,
             )
     if json:
         print_json({name: asdict(each) for name, each in found.items()})

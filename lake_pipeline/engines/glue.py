@@ -50,7 +50,7 @@ class GlueEngine:
             EngineError: the run ended without a results document, or could not be started.
             EngineUnreachable: Glue cannot be asked, and the run may go on; the next attempt settles that.
             LeaseLost: another attempt has taken over.
-        CircuitOpen: Glue has failed so often that it is not asked for a while.
+            CircuitOpen: Glue has failed so often that it is not asked for a while.
         """
         inputs = fingerprint(task, read_manifest(self.store, task.dataset, task.manifest_id))
         if not self._took_over(task, inputs):
