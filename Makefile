@@ -44,7 +44,7 @@ dev: setup ## Open the Dagster UI on this lake
 
 .PHONY: test
 test: lint $(VENV)/.installed-spark ## Lint and test
-	$(BIN)/pytest -n 2 --dist loadgroup
+	$(BIN)/pytest -n 4 --dist loadgroup
 
 .PHONY: test-slow
 test-slow: $(VENV)/.installed-spark ## Run the tests that take minutes

@@ -15,7 +15,7 @@ import pytest
 from lake_pipeline.aws import client
 from lake_pipeline.catalog.athena_types import from_text
 from lake_pipeline.catalog.contract import catalog_of
-from lake_pipeline.errors import QueryError
+from lake_pipeline.errors import QueryError, SettingsError
 from lake_pipeline.settings import Settings, load_settings
 from lake_pipeline.store import Store
 from lake_pipeline_tests.aws_lakes import Aws, aws_of, database
@@ -90,7 +90,7 @@ def test_athenas_reason_is_quoted_with_the_querys_id(settings: Settings) -> None
 
 def test_what_keeps_a_query_from_being_asked_is_one_error(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("AWS_DEFAULT_REGION")
-    with pytest.raises(QueryError, match="You must specify a region"):
+    with pytest.raises(SettingsError, match="You must specify a region"):
         ask(settings, "select 1")
 
 

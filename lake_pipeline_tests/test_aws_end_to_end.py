@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import uuid
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from lake_pipeline_tests.aws import Arrivals, arrivals
 from lake_pipeline_tests.lakes import EVENTS, event, lake_of, rows, states, stored
 from lake_pipeline_tests.test_definitions import requests, tick
 
-WEEKS, DAYS, RECORDS = 4, 7, 5
+WEEKS, DAYS, RECORDS = 2, 7, 5
 QUICK = EVENTS | {"batch": {"max_wait": 0}}
 
 
@@ -76,7 +77,7 @@ def work(lake: Lake, at: Arrivals) -> None:
                 assert result.success
 
 
-@pytest.mark.parametrize(("objects", "spark"), [(200, "false"), pytest.param(2000, "true", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(("objects", "spark"), [(100, "false"), pytest.param(2000, "true", marks=pytest.mark.slow)])
 def test_whatever_lands_in_s3_is_a_row_once_or_set_aside_and_no_message_is_left(
     objects: int, spark: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, database_url: str
 ) -> None:
@@ -84,7 +85,7 @@ def test_whatever_lands_in_s3_is_a_row_once_or_set_aside_and_no_message_is_left(
     with served() as url:
         for name, value in environment(url).items():
             monkeypatch.setenv(name, value)
-        variables = make_lake("lake")
+        variables = make_lake(f"lake-{uuid.uuid4().hex[:12]}")
         for name, value in variables.items():
             monkeypatch.setenv(name, value)
         monkeypatch.setenv("LAKE_ENGINE", "glue")

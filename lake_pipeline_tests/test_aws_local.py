@@ -23,14 +23,14 @@ def test_an_object_that_lands_is_told_to_the_queue(monkeypatch: pytest.MonkeyPat
     with serve() as url:
         meet(monkeypatch, url)
         s3, sqs = client("s3"), client("sqs")
-        s3.create_bucket(Bucket="lake", CreateBucketConfiguration={"LocationConstraint": "eu-central-1"})
+        s3.create_bucket(Bucket="told", CreateBucketConfiguration={"LocationConstraint": "eu-central-1"})
         queue = sqs.create_queue(QueueName="arrivals")["QueueUrl"]
         arn = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
         s3.put_bucket_notification_configuration(
-            Bucket="lake",
+            Bucket="told",
             NotificationConfiguration={"QueueConfigurations": [{"QueueArn": arn, "Events": ["s3:ObjectCreated:*"]}]},
         )
-        s3.put_object(Bucket="lake", Key="raw/one file.ndjson", Body=b"{}\n")
+        s3.put_object(Bucket="told", Key="raw/one file.ndjson", Body=b"{}\n")
 
         messages = sqs.receive_message(QueueUrl=queue, MaxNumberOfMessages=10)["Messages"]
 
@@ -48,10 +48,10 @@ def test_an_operation_of_ours_is_carried_out_and_the_others_stay_motos(monkeypat
     with serve({"AWSGlue.StartJobRun": start}) as url:
         meet(monkeypatch, url)
         glue = client("glue")
-        glue.create_database(DatabaseInput={"Name": "lake"})
+        glue.create_database(DatabaseInput={"Name": "told"})
 
         assert glue.start_job_run(JobName="convert", Arguments={"--a": "b"})["JobRunId"] == "jr_1"
-        assert glue.get_database(Name="lake")["Database"]["Name"] == "lake"
+        assert glue.get_database(Name="told")["Database"]["Name"] == "told"
     assert asked == [{"JobName": "convert", "Arguments": {"--a": "b"}}]
 
 

@@ -167,7 +167,7 @@ def test_ctrl_c_is_exit_130_and_the_next_run_goes_on(lake: LakeCommand) -> None:
         ({"LAKE_S3_KMS_KEY_ID": "alias/lake"}, "a KMS key needs LAKE_S3_ENCRYPTION"),
         ({"LAKE_STORE": "gs://bucket"}, "the store is a directory or s3://bucket[/prefix]"),
         ({"LAKE_ENGINE": "flink"}, "LAKE_ENGINE='flink'"),
-        ({"LAKE_ENGINE": "spark"}, "only the engine `local` is there so far"),
+        ({"LAKE_ENGINE": "glue"}, "LAKE_ENGINE=glue needs LAKE_STORE=s3://bucket[/prefix]"),
         ({"LAKE_THREADS": "many"}, "LAKE_THREADS='many'"),
         ({"LAKE_MEMORY": "lots"}, "LAKE_MEMORY='lots'"),
         ({"LAKE_MEMORY": "1MB"}, "at least 64MiB"),

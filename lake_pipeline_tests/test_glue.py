@@ -17,7 +17,6 @@ import yaml
 
 from lake_pipeline.aws_local.resources import make_job
 from lake_pipeline.defs.instance import open_instance
-from lake_pipeline.engines.environment import spark_environment
 from lake_pipeline.errors import SettingsError
 from lake_pipeline.lake import Lake, open_lake
 from lake_pipeline.progress import finish_interrupted
@@ -94,24 +93,6 @@ def test_a_manifest_is_converted_by_a_run_of_the_job(lake: Lake, glue: Glue) -> 
     assert [row.engine_run_id for row in lake.ledger.manifests("events")] == [found["Id"] for found in runs]
     assert {row.glue_job_run_id for row in lake.ledger.files("events")} == {found["Id"] for found in runs}
     assert runs[0]["Arguments"]["--lake_attempt"] == "events/2026-week07.0001/1"
-
-
-def test_a_manifest_is_converted_on_the_jobs_spark(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, database_url: str, glue: Glue
-) -> None:
-    for name, value in spark_environment(load_settings()).items():
-        monkeypatch.setenv(name, value)
-    with glue_lake_of(monkeypatch, tmp_path, database_url, glue, ONE_RETRY) as lake:
-        monkeypatch.setenv("LAKE_GLUE_SPARK", "true")
-        make_job(glue.name, glue.bucket)
-        land(lake, "raw/2026/week07/a.json", event(1), event(2, mode="car"))
-
-        run(lake)
-
-        assert glue.states() == ["SUCCEEDED"]
-        assert_converted_once(lake)
-        (job_run,) = glue.runs()
-        assert any("Spark" in line for kind in ("output", "error") for line in glue.log(kind, job_run["Id"]))
 
 
 def test_a_run_shows_the_jobs_progress_and_links_its_log(lake: Lake, glue: Glue) -> None:
