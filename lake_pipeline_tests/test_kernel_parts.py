@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from lake_pipeline.dataset import Dataset
@@ -23,7 +23,7 @@ from lake_pipeline.kernel.settling import survey_of
 from lake_pipeline.kernel.source import RawFile, Span, count_lines
 from lake_pipeline.kernel.survey import Observation, Survey
 from lake_pipeline.manifests import ManifestFile
-from lake_pipeline.schemas import Column, Schema
+from lake_pipeline.schemas import Column, Schema, type_name
 from lake_pipeline.store import Store
 from lake_pipeline_tests.kernel_oracle import dataset
 
@@ -103,6 +103,44 @@ def test_spans_of_a_file_together_show_what_the_whole_file_shows(
         free = declared.schema_.model_copy(update={"mode": "evolve"})
         assert evolve(known, parts.root, free) == evolve(known, whole.root, free)
         assert set(differences(known, parts.root)) == set(differences(known, whole.root))
+
+
+@st.composite
+def cut_records(draw: st.DrawFn) -> tuple[list[dict[str, Any]], list[int]]:
+    """Records of several writers, each with an order of keys of its own, and where they are cut into parts."""
+    flat = st.lists(st.sampled_from("abcd"), min_size=1, unique=True).map(lambda keys: dict.fromkeys(keys, 1))
+    nested = st.lists(st.sampled_from("abcd"), min_size=1, unique=True).flatmap(
+        lambda keys: st.fixed_dictionaries({key: st.one_of(st.just(1), flat) for key in keys})
+    )
+    made = draw(st.lists(st.one_of(flat, nested), min_size=2, max_size=9))
+    return made, sorted(draw(st.sets(st.integers(1, len(made) - 1), min_size=1)))
+
+
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(drawn=cut_records())
+@example(drawn=([{"a": 1}, {"b": 1, "c": 1}, {"a": 1}, {"b": 1, "a": 1}], [1]))
+def test_any_records_in_any_parts_give_the_same_columns_in_the_same_order(
+    drawn: tuple[list[dict[str, Any]], list[int]], tmp_path: Path
+) -> None:
+    store, (made, cuts) = Store(str(tmp_path)), drawn
+    texts = [json.dumps(record) for record in made]
+    pieces = [texts[start:end] for start, end in pairwise([0, *cuts, len(texts)])]
+    one = listed(store, "all.ndjson", "\n".join(texts).encode())
+    several = [listed(store, f"{n}.ndjson", "\n".join(piece).encode(), n) for n, piece in enumerate(pieces)]
+
+    whole = look(EVOLVING, Schema(), fetch([one], store, tmp_path)[0]).found
+    one_by_one = look(EVOLVING, Schema(), fetch(several, store, tmp_path)[0]).found  # known shapes are passed over
+    merged = Observation()
+    for file in several:
+        merged.add(look(EVOLVING, Schema(), fetch([file], store, tmp_path)[0]).found)
+
+    assert columns(merged) == columns(one_by_one) == columns(whole)
+
+
+def columns(found: Observation) -> list[tuple[str, str]]:
+    return [
+        (column.name, type_name(column.type)) for column in evolve(Schema(), found.root, EVOLVING.schema_)[0].columns
+    ]
 
 
 def test_a_long_integer_is_no_double_wherever_a_strict_dataset_meets_it(tmp_path: Path) -> None:

@@ -5,14 +5,16 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lake_pipeline.errors import ObjectMissing, StoreError
-from lake_pipeline.store import Store
+from lake_pipeline.errors import ObjectChanged, ObjectMissing, StoreError
+from lake_pipeline.store import Move, Store
+from lake_pipeline.store.directory import Directory, put_back
 
 ODD_KEYS = [
     "raw/a b.json",
@@ -225,6 +227,51 @@ def test_moving_keeps_bytes_replaces_the_target_and_leaves_no_source(store: Stor
     with pytest.raises(ObjectMissing):
         store.move("raw/a", "archive/a")
     assert store.get("archive/a") == b"bytes"
+
+
+def test_a_version_that_lands_before_the_rename_is_put_back(directory: Store) -> None:
+    listed = directory.put("raw/a", b"listed")
+    newer = directory.put("raw/a", b"newer!")
+    assert directory.root is not None
+
+    with pytest.raises(ObjectChanged, match="raw/a is another version by now"):
+        Directory(directory.root).take(Move("raw/a", "archive/a", listed.size, listed.etag))
+
+    assert directory.head("raw/a") == newer
+    assert keys(directory) == ["raw/a"]
+
+
+def test_what_is_put_back_replaces_nothing_newer(directory: Store) -> None:
+    directory.put("archive/a", b"taken")
+    directory.put("raw/a", b"newest")
+    assert directory.root is not None
+
+    put_back(directory.root / "archive" / "a", directory.root / "raw" / "a")
+
+    assert directory.get("raw/a") == b"newest"
+    assert keys(directory) == ["raw/a"]
+
+
+def test_no_version_is_archived_as_another_while_a_producer_renames_new_ones_over_it(directory: Store) -> None:
+    count = 3000
+    script = (
+        "import sys; from pathlib import Path; root = Path(sys.argv[1])\n"
+        f"for n in range({count}): (root / 'new' / str(n)).replace(root / 'raw' / 'a')"
+    )
+    for n in range(count):
+        directory.put(f"new/{n}", b"%d" % n)
+    directory.put("raw/a", b"first")
+    archived: list[bytes] = []
+    with subprocess.Popen([sys.executable, "-c", script, str(directory.root)]) as producer:
+        while producer.poll() is None or directory.exists("raw/a"):
+            with suppress(ObjectMissing):
+                listed = directory.head("raw/a")
+                (error,) = directory.move_all([Move("raw/a", "archive/a", listed.size, listed.etag)])
+                if error is None:
+                    assert directory.head("archive/a").etag == listed.etag
+                    archived.append(directory.get("archive/a"))
+    assert producer.returncode == 0
+    assert archived[-1] == b"%d" % (count - 1)
 
 
 def test_deleting_what_is_gone_is_no_error(store: Store) -> None:

@@ -25,6 +25,7 @@ class Node:
 
     examples: dict[str, str] = field(default_factory=dict)
     children: dict[str, Node] = field(default_factory=dict)
+    columns: KeyOrder = field(default_factory=KeyOrder)  # by the objects that had a key first, and no others
     orders: list[KeyOrder] = field(default_factory=list)
     taught: list[tuple[str, ...]] = field(default_factory=list)  # the keys of objects that changed the orders
     element: Node | None = None
@@ -43,9 +44,12 @@ class Node:
         return own or next((child.example for child in self.children.values()), "")
 
     def items(self) -> Iterator[tuple[str, Node]]:
-        """Children in the order that their keys come in the source."""
-        keys = dict.fromkeys(key for order in self.orders for key in order.keys)
-        return ((key, self.children[key]) for key in keys)
+        """Children in the order that their keys come in the source.
+
+        Each key has its place by the first object that had it. Objects without a new key have no say: a survey does not
+        look at all of them, and which ones it passes over depends on how the manifest is cut.
+        """
+        return ((key, self.children[key]) for key in self.columns.keys)
 
     def size(self) -> int:
         """Paths seen here and below."""
@@ -57,6 +61,8 @@ class Node:
         new = note_order(self.orders, keys)
         if new:
             self.taught.append(tuple(keys))
+            if not set(self.columns.keys).issuperset(keys) and not self.columns.take(keys):
+                self.columns.append(keys)
         return new
 
     def add(self, later: Node) -> None:

@@ -13,7 +13,7 @@ from typing import BinaryIO
 import obstore
 from obstore.store import LocalStore
 
-from lake_pipeline.errors import ObjectMissing, StoreError
+from lake_pipeline.errors import ObjectChanged, ObjectMissing, StoreError
 from lake_pipeline.store.objects import (
     PAGE,
     Copy,
@@ -114,13 +114,27 @@ class Directory:
         def rename(item: Move) -> StoreError | None:
             try:
                 refuse_other(self.head(item.source), item.size, item.etag)
-                (self._root / item.target).parent.mkdir(parents=True, exist_ok=True)
-                (self._root / item.source).replace(self._root / item.target)
+                self.take(item)
             except Exception as error:
                 return translate(error, item.source)
             return None
 
         return each(rename, moves, _AT_ONCE)
+
+    def take(self, item: Move) -> None:
+        """Rename whatever lies at the source by now, and put it back where that is not the version to be moved.
+
+        Raises:
+            ObjectChanged: it was another version, and is at the source again unless a newer one has landed there.
+        """
+        source, target = self._root / item.source, self._root / item.target
+        target.parent.mkdir(parents=True, exist_ok=True)
+        source.replace(target)
+        try:
+            refuse_other(self.head(item.target), item.size, item.etag)  # a rename keeps the ETag
+        except ObjectChanged:
+            put_back(target, source)
+            raise ObjectChanged(f"{item.source} is another version by now") from None
 
     def delete(self, keys: Sequence[str]) -> None:
         if there := [key for key in keys if (self._root / key).exists()]:
@@ -136,6 +150,14 @@ class Directory:
 
     def tells_by_etag(self, key: str, *etags: str) -> bool:  # noqa: ARG002 - a rename keeps it
         return True
+
+
+def put_back(taken: Path, source: Path) -> None:
+    """Undo a rename. Where a newer file has landed at the source it stays: it would have replaced the one taken."""
+    source.parent.mkdir(parents=True, exist_ok=True)
+    with suppress(FileExistsError):
+        os.link(taken, source)  # which never replaces a file, as a rename would
+    taken.unlink()
 
 
 def _link(source: Path, target: Path) -> None:
