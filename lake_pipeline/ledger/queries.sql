@@ -16,6 +16,14 @@ CREATE TEMP TABLE incoming (
     s3_key text COLLATE "C", etag text COLLATE "C", size bigint, last_modified timestamptz, landing_group text COLLATE "C"
 ) ON COMMIT DROP;
 
+-- name: forget_stale_incoming(dataset)!
+-- Who was slow to say what it saw did not see a new version. To the second, for S3's HEAD tells no more than that.
+DELETE FROM incoming i
+WHERE date_trunc('second', i.last_modified) < (
+    SELECT date_trunc('second', max(f.last_modified)) FROM lake.file_processing_status f
+    WHERE f.dataset = :dataset AND f.s3_key = i.s3_key
+);
+
 -- name: register_incoming(dataset)^
 -- Insert what is new; how many rows that were, and which of their keys had an older version.
 WITH added AS (
