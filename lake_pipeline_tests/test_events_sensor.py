@@ -132,7 +132,8 @@ def test_reconcile_reads_an_inventory_in_place_of_listing(lake: Lake, at: Arriva
     lake_ = command(lake, at, database_url)
 
     assert lake_.json("reconcile", "events", "--inventory", url)["events"]["new"] == 2
-    assert lake_.json("reconcile", "--inventory", reports.folder)["trips"]["new"] == 1
+    set_up = LakeCommand(lake_.home, {**lake_.variables, "LAKE_INVENTORY": reports.folder})
+    assert set_up.json("reconcile")["trips"]["new"] == 1
     assert "The inventory report cannot be used" in lake_("reconcile", "--inventory", "x", expect=1).stderr
 
 
