@@ -13,9 +13,12 @@ import pytest
 
 from lake_pipeline.dataset import Dataset
 from lake_pipeline.discovery.listing import Discovered, discover, is_raw_file, storable
+from lake_pipeline.discovery.named import discover_named
 from lake_pipeline.errors import StoreError
 from lake_pipeline.ledger.ledger import Ledger
 from lake_pipeline.store import Store, StoredObject
+from lake_pipeline_tests.ledger_samples import claim, convert
+from lake_pipeline_tests.waiting import until
 
 EVENTS = Dataset.model_validate(
     {
@@ -57,6 +60,35 @@ def test_listing_again_finds_only_what_is_new_or_changed(ledger: Ledger, lake: P
         ("raw/b", 6, "PENDING"),
         ("raw/c", 2, "PENDING"),
     ]
+
+
+def test_a_listing_that_is_overtaken_does_not_bring_back_what_it_saw(ledger: Ledger, s3_url: str) -> None:
+    store = Store(s3_url)
+    old = [store.put(f"raw/2026/week07/{name}", b"[1]") for name in "ab"][-1]
+
+    def overtake(so_far: Discovered) -> None:
+        """What the listing has seen and not yet registered is replaced, and the new version converted."""
+        if so_far.listed == 1:
+            until(lambda: store.put(old.key, b"[1, 2]").last_modified > old.last_modified)
+            discover_named(EVENTS, store, ledger, [old.key])
+            convert(ledger, claim(ledger).manifest_id)
+
+    assert discover(EVENTS, store, ledger, page=1, on_progress=overtake).known == 1
+    assert [(file.s3_key[-1], file.size, file.status) for file in ledger.files("events")] == [
+        ("a", 3, "SUCCEEDED"),
+        ("b", 6, "SUCCEEDED"),
+    ]
+    assert [manifest.state for manifest in ledger.manifests("events")] == ["COMMITTED"]
+
+
+def test_a_file_in_a_directory_that_brings_an_older_time_with_it_is_a_new_version(ledger: Ledger, lake: Path) -> None:
+    put(lake, "raw/a")
+    discover(EVENTS, Store(str(lake)), ledger)
+    put(lake, "raw/a", data="[1, 2]")
+    os.utime(lake / "raw/a", (0, 0))  # as `cp -p` does
+
+    assert discover(EVENTS, Store(str(lake)), ledger).new == 1
+    assert [(file.size, file.status) for file in ledger.files("events")] == [(2, "SUPERSEDED"), (6, "PENDING")]
 
 
 def test_an_empty_prefix_is_a_complete_listing_of_nothing(ledger: Ledger, lake: Path) -> None:

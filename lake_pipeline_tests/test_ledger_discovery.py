@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 import psycopg
@@ -9,7 +10,7 @@ import pytest
 
 from lake_pipeline.errors import LedgerError
 from lake_pipeline.ledger.ledger import Ledger
-from lake_pipeline.ledger.models import FileOutcome
+from lake_pipeline.ledger.models import FileOutcome, Registered
 from lake_pipeline_tests.ledger_samples import (
     DATASET,
     begin,
@@ -169,6 +170,30 @@ def test_a_late_notice_of_a_superseded_version_changes_nothing(ledger: Ledger) -
     land(ledger, listed("a", "v2", minute=1))
     assert land(ledger, "a").new == 0
     assert states(ledger) == {("a", "v1"): "SUPERSEDED", ("a", "v2"): "PENDING"}
+
+
+def test_where_times_never_go_back_what_is_older_than_a_known_version_is_known(ledger: Ledger) -> None:
+    moment = listed("a", "v2", minute=1)
+    land(ledger, moment, listed("b", minute=1))
+    within = replace(listed("b", "v2", minute=1), last_modified=moment.last_modified + timedelta(milliseconds=900))
+    late = [listed("a", "v1"), within]
+
+    assert ledger.register(DATASET, late, times_never_go_back=True) == Registered(new=1, known=1)
+    # A HEAD tells whole seconds, so this may be the later one.
+    again = ledger.register(DATASET, [listed("b", "v3", minute=1)], times_never_go_back=True)
+    assert again == Registered(new=1, known=0)
+    assert states(ledger) == {
+        ("a", "v2"): "PENDING",
+        ("b", "v1"): "SUPERSEDED",
+        ("b", "v2"): "SUPERSEDED",
+        ("b", "v3"): "PENDING",
+    }
+
+
+def test_where_times_may_go_back_an_older_file_is_a_new_version(ledger: Ledger) -> None:
+    land(ledger, listed("a", "v2", minute=1))
+    assert land(ledger, listed("a", "v1")).new == 1
+    assert states(ledger) == {("a", "v2"): "SUPERSEDED", ("a", "v1"): "PENDING"}
 
 
 def test_a_failed_file_is_claimable_after_its_backoff_and_not_for_ever(ledger: Ledger) -> None:

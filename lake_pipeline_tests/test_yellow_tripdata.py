@@ -21,7 +21,7 @@ import pytest
 import yaml
 
 import lake_pipeline
-from lake_pipeline.catalog.duckdb import refresh
+from lake_pipeline.catalog.duckdb import refresh, refresh_if_stale
 from lake_pipeline.discovery.listing import discover
 from lake_pipeline.engines.run import run_task
 from lake_pipeline.engines.task import Task, read_results
@@ -403,3 +403,18 @@ def test_a_commit_whose_files_could_not_be_given_their_names_is_finished_by_the_
     assert rows(lake, "select n from trips") == [(1,)]
     assert lake.ledger.manifests_to_release("trips") == []
     assert stored(lake, "_staging/") == []
+
+
+def test_files_that_got_their_names_after_another_refresh_are_shown_by_the_next_pass(lake: Lake) -> None:
+    lake.store.put("raw-trips/2026/01/a.parquet", parquet(n=[1]))
+    lake.store.put("trips/2026", b"a file where a folder must be")
+    run(lake)
+    lake.store.delete(["trips/2026"])
+    refresh(lake, lake.datasets["trips"])  # another manifest's
+    assert rows(lake, "select n from trips") == []
+    (manifest,) = lake.ledger.manifests("trips")
+
+    release("trips", manifest.manifest_id, lake.store, lake.ledger)  # and who did it was killed
+    refresh_if_stale(lake, lake.datasets["trips"])
+
+    assert rows(lake, "select n from trips") == [(1,)]

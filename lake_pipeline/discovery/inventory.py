@@ -82,9 +82,10 @@ def _register(dataset: Dataset, objects: list[StoredObject], store: Store, ledge
     if not objects:
         return Registered(0, 0)
     unseen, otherwise = ledger.register_unseen(dataset.name, [listed(dataset, item) for item in objects])
-    there = [item for item in store.heads(otherwise) if item is not None]
-    changed = ledger.register(dataset.name, [listed(dataset, item) for item in there]).new if there else 0
-    return Registered(unseen + changed, len(objects) - unseen - changed)
+    there = [listed(dataset, item) for item in store.heads(otherwise) if item is not None]
+    if there:
+        unseen += ledger.register(dataset.name, there, times_never_go_back=store.times_never_go_back).new
+    return Registered(unseen, len(objects) - unseen)
 
 
 def _within(item: StoredObject, bucket: LakeBucket) -> StoredObject:

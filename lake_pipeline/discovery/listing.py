@@ -52,7 +52,9 @@ def discover(
     objects = chain.from_iterable(store.list(dataset.source.prefix, after=ledger.cursor(dataset.name)))
     for batch in batched(objects, page):
         files = [listed(dataset, item) for item in batch if is_raw_file(item)]
-        registered = ledger.register(dataset.name, files, cursor=storable(batch[-1].key))
+        registered = ledger.register(
+            dataset.name, files, cursor=storable(batch[-1].key), times_never_go_back=store.times_never_go_back
+        )
         so_far = Discovered(
             listed=so_far.listed + len(batch),
             new=so_far.new + registered.new,

@@ -28,5 +28,6 @@ def discover_named(dataset: Dataset, store: Store, ledger: Ledger, keys: list[st
             f"{', '.join(unknown[:_SHOWN])}{more}; {dataset.name} has it neither in the store, below"
             f" {dataset.source.prefix}, nor in the ledger"
         )
-    registered = ledger.register(dataset.name, [listed(dataset, item) for item in found])
+    files = [listed(dataset, item) for item in found]
+    registered = ledger.register(dataset.name, files, times_never_go_back=store.times_never_go_back)
     return Discovered(len(keys), registered.new, len(keys) - registered.new, complete=True)

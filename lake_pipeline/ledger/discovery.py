@@ -11,16 +11,28 @@ from lake_pipeline.ledger.models import ListedObject, Registered
 class DiscoveryLedger(LedgerConnection):
     """Which object versions are known."""
 
-    def register(self, dataset: str, objects: Iterable[ListedObject], *, cursor: str | None = None) -> Registered:
+    def register(
+        self,
+        dataset: str,
+        objects: Iterable[ListedObject],
+        *,
+        cursor: str | None = None,
+        times_never_go_back: bool = False,
+    ) -> Registered:
         """Record objects that the store holds now, in one transaction with the listing's cursor, if there is one.
 
         A new ETag under a known key is a new version. Where the old one has rows in the lake, its manifest is planned
         again with the new version in its place; where it is being converted, the new one waits for that; else the old
         one is SUPERSEDED at once.
+
+        Where `times_never_go_back`, what is older than a known version of its key was looked at before that one landed,
+        and is registered too late: it counts as known.
         """
         newest = {item.key: item for item in objects}
         with self._writing(dataset) as connection:
             self._copy_in(connection, newest.values())
+            if times_never_go_back:
+                self._queries.forget_stale_incoming(connection, dataset=dataset)
             new, versioned = self._queries.register_incoming(connection, dataset=dataset)
             if new < len(newest):
                 restored = [key for (key,) in self._queries.restore_incoming(connection, dataset=dataset)]

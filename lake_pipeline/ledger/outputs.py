@@ -37,7 +37,7 @@ class OutputLedger(LedgerConnection):
             return path
 
     def commit_mark(self, dataset: str) -> str:
-        """A text that differs after every commit of the dataset; empty before the first."""
+        """A text that differs after every commit of the dataset and every release; empty before the first."""
         with self._transaction() as connection:
             return str(self._queries.commit_mark(connection, dataset=dataset))
 
@@ -87,7 +87,7 @@ class OutputLedger(LedgerConnection):
             copies = list(self._queries.outputs_to_release(connection, **this))
             leftovers = [path for (path,) in self._queries.manifest_leftovers(connection, **this)]
             yield Release(copies, leftovers, lambda: self._queries.lock_manifest(connection, **this))
-            self._queries.mark_released(connection, dataset=dataset, paths=[path for _, path in copies])
+            self._queries.mark_released(connection, **this, paths=[path for _, path in copies])
             self._queries.forget_outputs(connection, dataset=dataset, paths=leftovers)
 
     def files_to_archive(self, dataset: str, manifest_id: str | None = None) -> list[ArchivableFile]:

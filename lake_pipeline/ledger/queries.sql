@@ -16,6 +16,14 @@ CREATE TEMP TABLE incoming (
     s3_key text COLLATE "C", etag text COLLATE "C", size bigint, last_modified timestamptz, landing_group text COLLATE "C"
 ) ON COMMIT DROP;
 
+-- name: forget_stale_incoming(dataset)!
+-- Who was slow to say what it saw did not see a new version. To the second, for S3's HEAD tells no more than that.
+DELETE FROM incoming i
+WHERE date_trunc('second', i.last_modified) < (
+    SELECT date_trunc('second', max(f.last_modified)) FROM lake.file_processing_status f
+    WHERE f.dataset = :dataset AND f.s3_key = i.s3_key
+);
+
 -- name: register_incoming(dataset)^
 -- Insert what is new; how many rows that were, and which of their keys had an older version.
 WITH added AS (
@@ -330,8 +338,8 @@ WHERE dataset = :dataset AND manifest_id = :manifest_id AND status IN ('PENDING'
 -- name: commit_manifest(dataset, manifest_id, schema_version, metrics)!
 -- The manifest is done.
 UPDATE lake.manifests
-SET state = 'COMMITTED', committed_at = clock_timestamp(), failures = 0, lease_expires_at = NULL, error_message = NULL,
-    schema_version = :schema_version, metrics = :metrics,
+SET state = 'COMMITTED', committed_at = clock_timestamp(), changes = changes + 1, failures = 0,
+    lease_expires_at = NULL, error_message = NULL, schema_version = :schema_version, metrics = :metrics,
     -- A run that another engine took over from has no part in these rows.
     engine_run_id = CASE WHEN coalesce(engine_attempt, attempt) = attempt THEN engine_run_id END, engine_attempt = NULL
 WHERE dataset = :dataset AND manifest_id = :manifest_id;
@@ -393,9 +401,13 @@ SELECT NOT EXISTS (
 -- A machine that is cut off does not hold its locks for ever; longer than any one copy takes.
 SET LOCAL idle_in_transaction_session_timeout = '10min';
 
--- name: mark_released(dataset, paths)!
--- Those names have their content.
-UPDATE lake.outputs SET staged_path = NULL WHERE dataset = :dataset AND path = ANY (:paths::text[]);
+-- name: mark_released(dataset, manifest_id, paths)!
+-- Those names of the manifest have their content, and may be shown.
+WITH released AS (
+    UPDATE lake.outputs SET staged_path = NULL WHERE dataset = :dataset AND path = ANY (:paths::text[])
+)
+UPDATE lake.manifests SET changes = changes + 1
+WHERE dataset = :dataset AND manifest_id = :manifest_id AND cardinality(:paths::text[]) > 0;
 
 -- name: output_sources(dataset)
 -- The curated files that are one raw file's, and that file's key.
@@ -426,8 +438,9 @@ SELECT path, rows, bytes FROM lake.outputs WHERE dataset = :dataset AND committe
 SELECT path FROM lake.outputs WHERE dataset = :dataset AND committed LIMIT 1;
 
 -- name: commit_mark(dataset)$
--- Differs after every commit of the dataset; empty before the first.
-SELECT coalesce(max(committed_at)::text, '') FROM lake.manifests WHERE dataset = :dataset;
+-- Differs after every change of what readers are to see; empty before the first. The times alone do not rise with the
+-- commits, which may overtake one another, and the count alone is the same in a ledger that was begun anew.
+SELECT coalesce(max(committed_at) || ' ' || sum(changes), '') FROM lake.manifests WHERE dataset = :dataset;
 
 -- ---------------------------------------------------------------- catalogue
 

@@ -38,6 +38,14 @@ class Store:
             self.root = Path(url)
             self._objects = Directory(self.root)
 
+    @property
+    def times_never_go_back(self) -> bool:
+        """Whether of two versions of a key the later one has the later `last_modified`, or the same one.
+
+        S3 gives the time itself. A file may be given the time of another: `cp -p`, `rsync -t`.
+        """
+        return self.root is None
+
     def uri(self, key: str) -> str:
         """What a query engine or a person calls the object."""
         return f"{self.url}/{key}"
