@@ -13,6 +13,7 @@ from lake_pipeline.ledger.models import DueManifest
 from lake_pipeline.notices.telling import tell
 from lake_pipeline.planning import BACKOFF, plan
 from lake_pipeline.publishing import clean, release
+from lake_pipeline.quarantine import clear_records
 
 
 def finish_interrupted(lake: Lake, dataset: Dataset) -> int:
@@ -32,6 +33,7 @@ def finish_interrupted(lake: Lake, dataset: Dataset) -> int:
     catalog.refresh_if_stale(lake, dataset)
     clean(dataset.name, leftovers, lake.store, lake.ledger)
     _clear_staging(lake, dataset.name)
+    clear_records(dataset.name, lake.store, lake.ledger)
     tell(lake, dataset)
     return archive(dataset, lake.store, lake.ledger)
 

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from dataclasses import asdict, replace
 
 from lake_pipeline.engines.task import Task
-from lake_pipeline.errors import CheckFailed, ConservationError, ReplayIncomplete
+from lake_pipeline.errors import CheckFailed, ConservationError, LakeError, ReplayIncomplete
 from lake_pipeline.kernel.results import RECORDS, FileResult, Results
 from lake_pipeline.ledger.ledger import Ledger
 from lake_pipeline.ledger.models import FileOutcome, OutputFile, SchemaChange
 from lake_pipeline.store import Copy, Store, batched
 
-# The lock on the manifest is looked at before so many copies.
-_RELEASED_AT_ONCE = 64
+# The lease, or the lock on the manifest, is looked at before so many copies.
+_COPIED_AT_ONCE = 64
 
 
-def quarantined_records_key(dataset: str, manifest_id: str) -> str:
-    return f"quarantine/{dataset}/records/{manifest_id}.ndjson"
+def quarantined_records_key(dataset: str, manifest_id: str, attempt: int) -> str:
+    return f"quarantine/{dataset}/records/{manifest_id}-a{attempt}.ndjson"
 
 
 def check_conservation(results: Results) -> None:
@@ -60,7 +61,8 @@ def publish(task: Task, results: Results, store: Store, ledger: Ledger) -> list[
     """Make a converted manifest the table's: record the outputs, copy them to their names, commit.
 
     Where one file becomes one file, a name says nothing of the attempt: it gets its content from `release`, after the
-    commit. Returns what earlier attempts left under final names; delete it once readers have been told.
+    commit. Returns what earlier attempts left under final names; delete it once readers have been told. An attempt that
+    fails deletes what it has published, for once it was overtaken nobody else may know of it.
 
     Raises:
         ConservationError: rows are missing or doubled.
@@ -72,27 +74,53 @@ def publish(task: Task, results: Results, store: Store, ledger: Ledger) -> list[
     check_conservation(results)
     check_blocking(results)
     dataset, manifest_id = task.dataset, task.manifest_id
-    if ledger.manifest(dataset.name, manifest_id).committed_at is not None:
+    before = ledger.manifest(dataset.name, manifest_id)
+    if before.committed_at is not None:
         check_replay(results)
-    prefix = dataset.output_prefix(ledger.manifest(dataset.name, manifest_id).landing_group)
+    prefix = dataset.output_prefix(before.landing_group)
     outputs = [OutputFile(prefix + file.path, file.rows, file.bytes, file.file_id) for file in results.outputs]
     staged = [task.staging + file.key for file in results.outputs]
-    if one_to_one := dataset.output.files == "one_to_one":
+    one_to_one = dataset.output.files == "one_to_one"
+    if one_to_one:
         outputs = [replace(output, staged_path=path) for output, path in zip(outputs, staged, strict=True)]
-    else:
+    records = quarantined_records_key(dataset.name, manifest_id, task.attempt)
+    copies = []
+    if not one_to_one:
         ledger.intend_outputs(dataset.name, manifest_id, task.attempt, outputs)
-        store.publish_all([Copy(name, output.path, output.bytes) for name, output in zip(staged, outputs, strict=True)])
-    records = quarantined_records_key(dataset.name, manifest_id)
+        copies = [Copy(name, output.path, output.bytes) for name, output in zip(staged, outputs, strict=True)]
     if results.quarantined_records:
-        store.publish(task.staging + RECORDS, records)
-    leftovers = ledger.commit_manifest(
-        dataset.name,
-        manifest_id,
+        copies.append(Copy(task.staging + RECORDS, records))
+    try:
+        for some in batched(copies, _COPIED_AT_ONCE):
+            ledger.check_attempt(dataset.name, manifest_id, task.attempt)
+            store.publish_all(some)
+        leftovers = _commit(task, results, outputs, records if results.quarantined_records else None, ledger)
+    except BaseException:
+        # The keys carry the attempt, so they are nobody else's; the error's answer may have been that of a commit.
+        with suppress(LakeError):
+            store.delete(ledger.uncommitted_keys(dataset.name, manifest_id, [copy.target for copy in copies]))
+        raise
+    if before.quarantined_records:
+        store.delete([before.quarantined_records])
+    if one_to_one:
+        release(dataset.name, manifest_id, store, ledger)
+        leftovers = []
+    store.delete_prefix(task.staging)
+    return leftovers
+
+
+def _commit(
+    task: Task, results: Results, outputs: list[OutputFile], quarantined_records: str | None, ledger: Ledger
+) -> list[str]:
+    return ledger.commit_manifest(
+        task.dataset.name,
+        task.manifest_id,
         task.attempt,
         files=[_outcome(file) for file in results.files],
         outputs=outputs,
         schema=_schema_change(results),
         schema_version=results.schema.version or None,
+        quarantined_records=quarantined_records,
         metrics={
             "bytes_read": results.bytes_read,
             "seconds": results.seconds,
@@ -102,13 +130,6 @@ def publish(task: Task, results: Results, store: Store, ledger: Ledger) -> list[
             "failed_checks": {check.name: check.offending for check in results.checks if not check.passed},
         },
     )
-    if not results.quarantined_records:
-        store.delete([records])
-    if one_to_one:
-        release(dataset.name, manifest_id, store, ledger)
-        leftovers = []
-    store.delete_prefix(task.staging)
-    return leftovers
 
 
 def release(dataset: str, manifest_id: str, store: Store, ledger: Ledger) -> None:
@@ -118,7 +139,7 @@ def release(dataset: str, manifest_id: str, store: Store, ledger: Ledger) -> Non
     nothing of its own, and what lies under a name is always some commit's content.
     """
     with ledger.releasing(dataset, manifest_id) as found:
-        for copies in batched(found.copies, _RELEASED_AT_ONCE):
+        for copies in batched(found.copies, _COPIED_AT_ONCE):
             found.check()
             store.publish_all([Copy(*pair) for pair in copies])
         store.delete(found.leftovers)

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import chain
 from typing import Any
 
 from lake_pipeline.ledger.ledger import Ledger
-from lake_pipeline.publishing import quarantined_records_key
 from lake_pipeline.store import Store
+
+# The oldest documents name no attempt.
+_DOCUMENT = re.compile(r"(?P<manifest>.+?)(-a(?P<attempt>\d+))?\.ndjson")
 
 
 @dataclass(frozen=True)
@@ -51,21 +53,27 @@ def set_aside(store: Store, ledger: Ledger, dataset: str) -> Iterator[SetAside]:
                 file.manifest_id,
                 file.processed_at,
             )
-    folder = quarantined_records_key(dataset, "").removesuffix(".ndjson")
-    for item in chain.from_iterable(store.list(folder)):
-        manifest_id = item.key.removeprefix(folder).removesuffix(".ndjson")
-        when = ledger.manifest(dataset, manifest_id).committed_at
-        for record in records(store, dataset, manifest_id):
+    for manifest_id, document, when in ledger.records_aside(dataset):
+        for record in records(store, document):
             yield SetAside(dataset, record.file, record.line, "BadRecord", record.reason, manifest_id, when)
 
 
-def records(store: Store, dataset: str, manifest_id: str) -> Iterator[SetAsideRecord]:
-    """The records that a manifest set aside, one in memory at a time.
+def records(store: Store, document: str) -> Iterator[SetAsideRecord]:
+    """The records that a manifest set aside, one in memory at a time; `document` is the key that the ledger names.
 
     Raises:
-        ObjectMissing: it has none.
+        ObjectMissing: a later commit of the manifest has replaced it.
     """
-    for line in store.lines(quarantined_records_key(dataset, manifest_id)):
+    for line in store.lines(document):
         entry: dict[str, Any] = json.loads(line)
         raw = base64.b64decode(entry["raw_base64"]) if "raw_base64" in entry else entry["raw"].encode()
         yield SetAsideRecord(entry["file"], entry["line"], entry["reason"], raw)
+
+
+def clear_records(dataset: str, store: Store, ledger: Ledger) -> None:
+    """Delete documents of set-aside records that no commit lists and whose attempt is over. May be repeated."""
+    folder = f"quarantine/{dataset}/records/"
+    for page in store.list(folder):
+        found = [match for item in page if (match := _DOCUMENT.fullmatch(item.key.removeprefix(folder)))]
+        documents = [(folder + name[0], name["manifest"], int(name["attempt"] or 0)) for name in found]
+        store.delete(ledger.leftover_records(dataset, documents))

@@ -363,22 +363,6 @@ def test_an_object_that_cannot_be_looked_at_comes_again_and_its_neighbours_do_no
     assert at.left() == 1
 
 
-def test_a_receiver_that_saw_an_older_version_and_registers_it_last_changes_nothing(
-    at: Arrivals, ledger: Ledger, guarded: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    at.put("raw/2026/week07/a.json", b"[1, 2]")
-    drain(at, ledger)
-    manifest = claim(ledger).manifest_id
-    convert(ledger, manifest)
-    at.send(told(at, ObjectEvent("created", at.bucket.name, "raw/2026/week07/a.json", etag="e")))
-    slow = receiver(at.variables, ledger)
-    monkeypatch.setenv("AWS_ENDPOINT_URL", guarded)  # where the version of long ago is still seen
-
-    assert slow.drain(seconds=1) == Drained(messages=1)
-    assert [(file.size, file.status) for file in ledger.files("events")] == [(6, "SUCCEEDED")]
-    assert ledger.manifest("events", manifest).state == "COMMITTED"
-
-
 def test_a_store_that_shows_nothing_leaves_the_messages_in_the_queue(
     at: Arrivals, ledger: Ledger, guarded: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

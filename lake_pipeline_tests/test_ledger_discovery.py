@@ -172,21 +172,30 @@ def test_a_late_notice_of_a_superseded_version_changes_nothing(ledger: Ledger) -
     assert states(ledger) == {("a", "v1"): "SUPERSEDED", ("a", "v2"): "PENDING"}
 
 
-def test_where_times_never_go_back_what_is_older_than_a_known_version_is_known(ledger: Ledger) -> None:
+def test_what_is_older_than_a_known_version_is_registered_only_if_it_lies_there_now(ledger: Ledger) -> None:
     moment = listed("a", "v2", minute=1)
-    land(ledger, moment, listed("b", minute=1))
+    land(ledger, moment, listed("b", minute=1), listed("c", "v2", minute=1))
     within = replace(listed("b", "v2", minute=1), last_modified=moment.last_modified + timedelta(milliseconds=900))
-    late = [listed("a", "v1"), within]
+    late = [listed("a", "v1"), within, listed("c", "v1")]
+    lies_there = {"a": "v2", "c": "v1"}  # c/v1 was an upload in parts, begun first and ended last
+    asked = []
 
-    assert ledger.register(DATASET, late, times_never_go_back=True) == Registered(new=1, known=1)
+    def etag_now(key: str) -> str | None:
+        asked.append(key)
+        return lies_there.get(key)
+
+    assert ledger.register(DATASET, late, etag_now=etag_now) == Registered(new=2, known=1)
+    assert sorted(asked) == ["a", "c"]
     # A HEAD tells whole seconds, so this may be the later one.
-    again = ledger.register(DATASET, [listed("b", "v3", minute=1)], times_never_go_back=True)
+    again = ledger.register(DATASET, [listed("b", "v3", minute=1)], etag_now=etag_now)
     assert again == Registered(new=1, known=0)
     assert states(ledger) == {
         ("a", "v2"): "PENDING",
         ("b", "v1"): "SUPERSEDED",
         ("b", "v2"): "SUPERSEDED",
         ("b", "v3"): "PENDING",
+        ("c", "v1"): "PENDING",
+        ("c", "v2"): "SUPERSEDED",
     }
 
 

@@ -78,9 +78,9 @@ def test_bad_lines_and_bad_files_are_set_aside_and_the_rest_is_archived(lake: La
     assert stored(lake, "quarantine/") == [
         "quarantine/ndjson_feed/files/2026-02-01/part-0004.ndjson",
         "quarantine/ndjson_feed/files/2026-02-02/part-0003.ndjson",
-        "quarantine/ndjson_feed/records/2026-02-01.0001.ndjson",
+        "quarantine/ndjson_feed/records/2026-02-01.0001-a1.ndjson",
     ]
-    aside = lake.store.get("quarantine/ndjson_feed/records/2026-02-01.0001.ndjson").decode().splitlines()
+    aside = lake.store.get("quarantine/ndjson_feed/records/2026-02-01.0001-a1.ndjson").decode().splitlines()
     assert [json.loads(line)["line"] for line in aside] == [3, 4]
     assert len(stored(lake, "landing-processed/ndjson/")) == len(samples) - 2
     assert stored(lake, "manifests/") == [

@@ -126,7 +126,7 @@ def test_bad_files_end_in_a_stated_state_and_their_neighbours_succeed(lake: Lake
     assert files["raw/empty.json"].error_message == "the file is empty"
     assert files["raw/one-bad-line.json"].rows_quarantined == 1
     assert rows(lake, ALL_IDS) == [("e1",), ("e2",), ("e4",)]
-    (line,) = lake.store.get("quarantine/events/records/historical.0001.ndjson").splitlines()
+    (line,) = lake.store.get("quarantine/events/records/historical.0001-a1.ndjson").splitlines()
     entry = json.loads(line)
     assert (entry["file"], entry["line"], entry["raw"]) == ("raw/one-bad-line.json", 2, '{"id": "e3", ')
     assert stored(lake, "quarantine/events/files/") == [

@@ -78,7 +78,8 @@ def _documents(lake: Lake, dataset: str, key: str, line: int | None) -> Iterator
 
     for file in lake.ledger.set_aside(dataset, key=key):
         if file.status == "SUCCEEDED":
-            for record in records(lake.store, dataset, file.manifest_id):
+            document = lake.ledger.manifest(dataset, file.manifest_id).quarantined_records
+            for record in records(lake.store, document) if document else ():
                 if record.file == key and line in (None, record.line):
                     yield _record(record)
         elif line is None:

@@ -84,7 +84,7 @@ def _register(dataset: Dataset, objects: list[StoredObject], store: Store, ledge
     unseen, otherwise = ledger.register_unseen(dataset.name, [listed(dataset, item) for item in objects])
     there = [listed(dataset, item) for item in store.heads(otherwise) if item is not None]
     if there:
-        unseen += ledger.register(dataset.name, there, times_never_go_back=store.times_never_go_back).new
+        unseen += ledger.register(dataset.name, there, etag_now=store.etag_now).new
     return Registered(unseen, len(objects) - unseen)
 
 

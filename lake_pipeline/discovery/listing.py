@@ -52,9 +52,7 @@ def discover(
     objects = chain.from_iterable(store.list(dataset.source.prefix, after=ledger.cursor(dataset.name)))
     for batch in batched(objects, page):
         files = [listed(dataset, item) for item in batch if is_raw_file(item)]
-        registered = ledger.register(
-            dataset.name, files, cursor=storable(batch[-1].key), times_never_go_back=store.times_never_go_back
-        )
+        registered = ledger.register(dataset.name, files, cursor=storable(batch[-1].key), etag_now=store.etag_now)
         so_far = Discovered(
             listed=so_far.listed + len(batch),
             new=so_far.new + registered.new,

@@ -29,5 +29,5 @@ def discover_named(dataset: Dataset, store: Store, ledger: Ledger, keys: list[st
             f" {dataset.source.prefix}, nor in the ledger"
         )
     files = [listed(dataset, item) for item in found]
-    registered = ledger.register(dataset.name, files, times_never_go_back=store.times_never_go_back)
+    registered = ledger.register(dataset.name, files, etag_now=store.etag_now)
     return Discovered(len(keys), registered.new, len(keys) - registered.new, complete=True)

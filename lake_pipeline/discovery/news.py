@@ -58,7 +58,7 @@ def take_in(
         gone = places - found.keys() - refused.keys()
         files = [listed(dataset, item) for item in found.values() if is_raw_file(item)]
         if files:
-            new += ledger.register(dataset.name, files, times_never_go_back=store.times_never_go_back).new
+            new += ledger.register(dataset.name, files, etag_now=store.etag_now).new
         if ended := [id_ for id_, key in waiting.items() if key in gone]:
             deleted += ledger.supersede_deleted(dataset.name, ended, DELETED)
         answered += len(found) + len(gone)

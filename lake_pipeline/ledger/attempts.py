@@ -103,6 +103,21 @@ class AttemptLedger(LedgerConnection):
             self._hold(connection, dataset, manifest_id, attempt)
             self._write_outputs(connection, self._queries.intend_outputs, dataset, manifest_id, attempt, outputs)
 
+    def check_attempt(self, dataset: str, manifest_id: str, attempt: int) -> None:
+        """LeaseLost if another attempt has taken over."""
+        with self._working(dataset) as connection:
+            self._hold(connection, dataset, manifest_id, attempt)
+
+    def uncommitted_keys(self, dataset: str, manifest_id: str, keys: Sequence[str]) -> list[str]:
+        """Those of the keys that an attempt wrote, outputs or records set aside, that the manifest's commit lists not.
+
+        A commit under way, whose answer may have been lost, is awaited.
+        """
+        this = {"dataset": dataset, "manifest_id": manifest_id}
+        with self._working(dataset) as connection:
+            self._queries.lock_manifest(connection, **this)
+            return [key for (key,) in self._queries.uncommitted_keys(connection, **this, keys=list(keys))]
+
     def commit_manifest(
         self,
         dataset: str,
@@ -113,12 +128,14 @@ class AttemptLedger(LedgerConnection):
         outputs: Sequence[OutputFile],
         schema: SchemaChange | None = None,
         schema_version: int | None = None,
+        quarantined_records: str | None = None,
         metrics: dict[str, Any] | None = None,
     ) -> list[str]:
         """Make an attempt's rows the manifest's rows, all or nothing.
 
-        `schema_version` is the one converted with, where the attempt changes nothing of it. Returns paths that earlier
-        attempts may have left in the store; delete them, then `forget_outputs`.
+        `schema_version` is the one converted with, where the attempt changes nothing of it; `quarantined_records` the
+        key of the document with the records set aside. Returns paths that earlier attempts may have left in the store;
+        delete them, then `forget_outputs`.
 
         Raises:
             LeaseLost: another attempt has taken over.
@@ -130,7 +147,17 @@ class AttemptLedger(LedgerConnection):
             # Whoever lost the answer to a commit may ask again.
             if (self._queries.lock_manifest(connection, **this) or ())[:2] != ("COMMITTED", attempt):
                 self._hold(connection, dataset, manifest_id, attempt)
-                self._commit(connection, this, attempt, files, outputs, schema, schema_version, metrics or {})
+                self._commit(
+                    connection,
+                    this,
+                    attempt,
+                    files,
+                    outputs,
+                    schema,
+                    schema_version=schema_version,
+                    quarantined_records=quarantined_records,
+                    metrics=Jsonb(metrics or {}),
+                )
             return [path for (path,) in self._queries.manifest_leftovers(connection, **this)]
 
     def fail_attempt(
@@ -154,11 +181,10 @@ class AttemptLedger(LedgerConnection):
         files: Sequence[FileOutcome],
         outputs: Sequence[OutputFile],
         schema: SchemaChange | None,
-        schema_version: int | None,
-        metrics: dict[str, Any],
+        **more: Any,
     ) -> None:
         if schema is not None:
-            schema_version = self._add_schema(connection, **this, schema=schema)
+            more["schema_version"] = self._add_schema(connection, **this, schema=schema)
         waiting = [key for (key,) in self._queries.keys_with_waiting_version(connection, **this)]
         self._finish_files(connection, **this, files=files)
         self._queries.retire_outputs(connection, **this)
@@ -172,7 +198,7 @@ class AttemptLedger(LedgerConnection):
             file_ids=[output.file_id for output in outputs],
             staged=[output.staged_path for output in outputs],
         )
-        self._queries.commit_manifest(connection, **this, schema_version=schema_version, metrics=Jsonb(metrics))
+        self._queries.commit_manifest(connection, **this, **more)
         self._settle_versions(connection, this["dataset"], waiting)
 
     def _fail(self, connection: Connection, dataset: str, manifest_id: str, message: str) -> None:

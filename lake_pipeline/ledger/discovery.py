@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from lake_pipeline.ledger.connection import Connection, LedgerConnection
 from lake_pipeline.ledger.models import ListedObject, Registered
@@ -17,7 +17,7 @@ class DiscoveryLedger(LedgerConnection):
         objects: Iterable[ListedObject],
         *,
         cursor: str | None = None,
-        times_never_go_back: bool = False,
+        etag_now: Callable[[str], str | None] | None = None,
     ) -> Registered:
         """Record objects that the store holds now, in one transaction with the listing's cursor, if there is one.
 
@@ -25,14 +25,17 @@ class DiscoveryLedger(LedgerConnection):
         again with the new version in its place; where it is being converted, the new one waits for that; else the old
         one is SUPERSEDED at once.
 
-        Where `times_never_go_back`, what is older than a known version of its key was looked at before that one landed,
-        and is registered too late: it counts as known.
+        What is older than a known version of its key may have been seen before that one landed, and be registered too
+        late. So `etag_now` is asked what lies under the key, while nobody else registers; another version counts as
+        known. (The time alone does not tell: a directory's may go back, and S3 dates an upload in parts by its begin.)
         """
         newest = {item.key: item for item in objects}
         with self._writing(dataset) as connection:
             self._copy_in(connection, newest.values())
-            if times_never_go_back:
-                self._queries.forget_stale_incoming(connection, dataset=dataset)
+            if etag_now is not None:
+                doubtful = list(self._queries.doubtful_incoming(connection, dataset=dataset))
+                stale = [key for key, etag in doubtful if etag_now(key) != etag]
+                self._queries.forget_incoming(connection, keys=stale)
             new, versioned = self._queries.register_incoming(connection, dataset=dataset)
             if new < len(newest):
                 restored = [key for (key,) in self._queries.restore_incoming(connection, dataset=dataset)]

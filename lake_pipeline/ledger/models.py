@@ -98,6 +98,7 @@ class ManifestRow:
 
     `engine_attempt` is the attempt whose staging the engine's run `engine_run_id` writes, as long as something may come
     of it; without a run's id, the run was about to be started.
+    `quarantined_records` is the key of the document with the records that the last commit set aside, if it did.
     """
 
     dataset: str
@@ -118,6 +119,7 @@ class ManifestRow:
     started_at: datetime | None
     committed_at: datetime | None
     metrics: dict[str, Any] | None
+    quarantined_records: str | None
 
 
 @dataclass(frozen=True)

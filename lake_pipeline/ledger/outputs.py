@@ -46,6 +46,19 @@ class OutputLedger(LedgerConnection):
         with self._transaction() as connection:
             return [path for (path,) in self._queries.leftover_outputs(connection, dataset=dataset)]
 
+    def leftover_records(self, dataset: str, documents: Iterable[tuple[str, str, int]]) -> list[str]:
+        """Those of the documents of set-aside records (key, manifest, attempt) that are of no commit, nor can be."""
+        found = list(documents)
+        with self._transaction() as connection:
+            leftovers = self._queries.leftover_records(
+                connection,
+                dataset=dataset,
+                keys=[key for key, _, _ in found],
+                manifest_ids=[manifest_id for _, manifest_id, _ in found],
+                attempts=[attempt for _, _, attempt in found],
+            )
+            return [key for (key,) in leftovers]
+
     def forget_outputs(self, dataset: str, paths: Iterable[str]) -> None:
         """Leftovers that were deleted from the store; committed ones are kept."""
         with self._transaction() as connection:

@@ -16,13 +16,21 @@ CREATE TEMP TABLE incoming (
     s3_key text COLLATE "C", etag text COLLATE "C", size bigint, last_modified timestamptz, landing_group text COLLATE "C"
 ) ON COMMIT DROP;
 
--- name: forget_stale_incoming(dataset)!
--- Who was slow to say what it saw did not see a new version. To the second, for S3's HEAD tells no more than that.
-DELETE FROM incoming i
+-- name: doubtful_incoming(dataset)
+-- Unknown versions that are older than a known one of their key: whoever saw them may have been slow to say so. To the
+-- second, for S3's HEAD tells no more than that.
+SELECT i.s3_key, i.etag FROM incoming i
 WHERE date_trunc('second', i.last_modified) < (
     SELECT date_trunc('second', max(f.last_modified)) FROM lake.file_processing_status f
     WHERE f.dataset = :dataset AND f.s3_key = i.s3_key
+) AND NOT EXISTS (
+    SELECT FROM lake.file_processing_status f
+    WHERE f.dataset = :dataset AND f.s3_key = i.s3_key AND f.etag = i.etag AND f.status <> 'SUPERSEDED'
 );
+
+-- name: forget_incoming(keys)!
+-- Leave these out of what is registered.
+DELETE FROM incoming WHERE s3_key = ANY (:keys);
 
 -- name: register_incoming(dataset)^
 -- Insert what is new; how many rows that were, and which of their keys had an older version.
@@ -335,11 +343,12 @@ UPDATE lake.file_processing_status SET status = 'SUPERSEDED'
 WHERE dataset = :dataset AND manifest_id = :manifest_id AND status IN ('PENDING', 'SUCCEEDED', 'FAILED')
     AND id <> ALL (:ids::bigint[]);
 
--- name: commit_manifest(dataset, manifest_id, schema_version, metrics)!
+-- name: commit_manifest(dataset, manifest_id, schema_version, quarantined_records, metrics)!
 -- The manifest is done.
 UPDATE lake.manifests
 SET state = 'COMMITTED', committed_at = clock_timestamp(), changes = changes + 1, failures = 0,
-    lease_expires_at = NULL, error_message = NULL, schema_version = :schema_version, metrics = :metrics,
+    lease_expires_at = NULL, error_message = NULL, schema_version = :schema_version,
+    quarantined_records = :quarantined_records, metrics = :metrics,
     -- A run that another engine took over from has no part in these rows.
     engine_run_id = CASE WHEN coalesce(engine_attempt, attempt) = attempt THEN engine_run_id END, engine_attempt = NULL
 WHERE dataset = :dataset AND manifest_id = :manifest_id;
@@ -414,6 +423,15 @@ WHERE dataset = :dataset AND manifest_id = :manifest_id AND cardinality(:paths::
 SELECT o.path, f.s3_key FROM lake.outputs o JOIN lake.file_processing_status f ON f.id = o.file_id
 WHERE o.dataset = :dataset AND o.committed ORDER BY o.path;
 
+-- name: uncommitted_keys(dataset, manifest_id, keys)
+-- Those of these keys that are neither a committed output nor the document of the records set aside.
+SELECT u.key FROM unnest(:keys::text[]) AS u (key)
+WHERE NOT EXISTS (SELECT FROM lake.outputs o WHERE o.dataset = :dataset AND o.path = u.key AND o.committed)
+    AND NOT EXISTS (
+        SELECT FROM lake.manifests m
+        WHERE m.dataset = :dataset AND m.manifest_id = :manifest_id AND m.quarantined_records = u.key
+    );
+
 -- name: manifest_leftovers(dataset, manifest_id)
 -- Paths of a manifest that may be in the store and that no commit lists.
 SELECT path FROM lake.outputs
@@ -423,6 +441,13 @@ WHERE dataset = :dataset AND manifest_id = :manifest_id AND NOT committed ORDER 
 -- The same of every manifest that no one is working on.
 SELECT o.path FROM lake.outputs o JOIN lake.manifests m USING (dataset, manifest_id)
 WHERE o.dataset = :dataset AND NOT o.committed AND m.state <> 'RUNNING' ORDER BY o.path;
+
+-- name: leftover_records(dataset, keys, manifest_ids, attempts)
+-- Those of these documents of set-aside records that no commit lists, and whose attempt is over.
+SELECT u.key
+FROM unnest(:keys::text[], :manifest_ids::text[], :attempts::int[]) AS u (key, manifest_id, attempt)
+JOIN lake.manifests m ON m.dataset = :dataset AND m.manifest_id = u.manifest_id
+WHERE m.quarantined_records IS DISTINCT FROM u.key AND (u.attempt < m.attempt OR m.state <> 'RUNNING');
 
 -- name: forget_outputs(dataset, paths)!
 -- Those paths were deleted from the store.
@@ -703,11 +728,17 @@ WHERE dataset = :dataset AND (status = 'QUARANTINED' OR status = 'SUCCEEDED' AND
     AND (:key::text IS NULL OR s3_key = :key) AND (:manifest_id::text IS NULL OR manifest_id = :manifest_id)
 ORDER BY s3_key, id;
 
+-- name: records_aside(dataset)
+-- Manifests whose last commit set records aside, the document with them, and when that was.
+SELECT manifest_id, quarantined_records, committed_at FROM lake.manifests
+WHERE dataset = :dataset AND quarantined_records IS NOT NULL ORDER BY manifest_id;
+
 -- name: manifests(dataset, manifest_id)
 -- record_class: ManifestRow
 -- The rows of manifests, in the order they were planned.
 SELECT dataset, manifest_id, landing_group, state, attempt, failures, files, bytes, worker, lease_expires_at,
-    engine_run_id, engine_attempt, schema_version, error_message, planned_at, started_at, committed_at, metrics
+    engine_run_id, engine_attempt, schema_version, error_message, planned_at, started_at, committed_at, metrics,
+    quarantined_records
 FROM lake.manifests
 WHERE dataset = :dataset AND (:manifest_id::text IS NULL OR manifest_id = :manifest_id)
 ORDER BY planned_at, slug, sequence;

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import datetime
 
 from psycopg.rows import class_row
 
@@ -108,6 +109,11 @@ class ReadingLedger(LedgerConnection):
         """Every manifest of a dataset, in the order they were planned."""
         with self._transaction() as connection:
             return list(self._queries.manifests(connection, dataset=dataset, manifest_id=None))
+
+    def records_aside(self, dataset: str) -> list[tuple[str, str, datetime]]:
+        """Manifests whose last commit set records aside: id, key of the document with them, when it was committed."""
+        with self._transaction() as connection:
+            return list(self._queries.records_aside(connection, dataset=dataset))
 
     def latest_manifests(self, dataset: str, most: int) -> list[ManifestSummary]:
         """The manifests that changed last, the newest first."""

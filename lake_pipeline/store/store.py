@@ -38,14 +38,6 @@ class Store:
             self.root = Path(url)
             self._objects = Directory(self.root)
 
-    @property
-    def times_never_go_back(self) -> bool:
-        """Whether of two versions of a key the later one has the later `last_modified`, or the same one.
-
-        S3 gives the time itself. A file may be given the time of another: `cp -p`, `rsync -t`.
-        """
-        return self.root is None
-
     def uri(self, key: str) -> str:
         """What a query engine or a person calls the object."""
         return f"{self.url}/{key}"
@@ -68,6 +60,13 @@ class Store:
         except ObjectMissing:
             return False
         return True
+
+    def etag_now(self, key: str) -> str | None:
+        """The ETag of what lies under the key; None where nothing does."""
+        try:
+            return self.head(key).etag
+        except ObjectMissing:
+            return None
 
     def get(self, key: str) -> bytes:
         return self._objects.get(key, None)
