@@ -103,9 +103,15 @@ def s3_url(aws_environment: None) -> str:  # noqa: ARG001
 
 
 @pytest.fixture(params=["directory", "s3"])
-def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """Where a store of the test's own may be: the test runs once for each kind of place."""
-    if request.param == "s3":
+def store_kind(request: pytest.FixtureRequest) -> str:
+    """The test runs once for each kind of store."""
+    return str(request.param)
+
+
+@pytest.fixture
+def store_url(store_kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Where a store of the test's own may be."""
+    if store_kind == "s3":
         return str(request.getfixturevalue("s3_url"))
     return str(tmp_path / "not" / "there" / "yet")
 

@@ -22,6 +22,7 @@ def _bench(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True)
 
 
+@pytest.mark.slow
 def test_quick_run_finds_the_same_rows_in_every_output_and_leaves_nothing_behind(short_dir: Path) -> None:
     report = short_dir / "report.json"
     scratch = short_dir / "scratch"

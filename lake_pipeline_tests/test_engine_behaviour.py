@@ -87,7 +87,7 @@ GLUE = {"LAKE_ENGINE": "glue", "LAKE_GLUE_POLL_SECONDS": "0.2", "LAKE_GLUE_SPARK
 GLUE_SPARK = GLUE | {"LAKE_GLUE_SPARK": "true", "LAKE_SPARK_PART": PART}
 PAIRS = [
     pytest.param(Pair(LOCAL), id="local-directory"),
-    pytest.param(Pair(LOCAL, s3=True), id="local-s3"),
+    pytest.param(Pair(LOCAL, s3=True), id="local-s3", marks=pytest.mark.slow),
     pytest.param(Pair(SPARK), id="spark-local-directory"),
     pytest.param(Pair(SPARK, s3=True), id="spark-local-s3", marks=pytest.mark.slow),
     pytest.param(Pair(CLUSTER), id="spark-cluster-directory", marks=pytest.mark.slow),

@@ -95,6 +95,7 @@ def test_a_manifest_is_converted_by_a_run_of_the_job(lake: Lake, glue: Glue) -> 
     assert runs[0]["Arguments"]["--lake_attempt"] == "events/2026-week07.0001/1"
 
 
+@pytest.mark.slow
 def test_a_run_shows_the_jobs_progress_and_links_its_log(lake: Lake, glue: Glue) -> None:
     glue.job(CONVERTS)
 
@@ -143,6 +144,7 @@ def test_a_job_that_fails_is_quoted_with_the_end_of_its_log(lake: Lake, glue: Gl
     assert states(lake) == {"raw/2026/week07/a.json": "FAILED"}
 
 
+@pytest.mark.slow
 def test_what_the_conversion_says_of_its_failure_is_the_error(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, database_url: str, glue: Glue
 ) -> None:
@@ -160,6 +162,7 @@ def test_what_the_conversion_says_of_its_failure_is_the_error(
         assert glue.states() == ["SUCCEEDED", "FAILED", "FAILED"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("settings", "script", "state"), [({"minute": 0.01}, WAITS, "TIMEOUT"), ({"python": "/nowhere"}, WAITS, "ERROR")]
 )
@@ -184,6 +187,7 @@ def test_whatever_end_a_run_comes_to_is_the_end_of_its_attempt(
         assert glue.states() == [state, state]
 
 
+@pytest.mark.slow
 def test_a_run_that_someone_stops_fails_its_attempt_and_the_next_succeeds(lake: Lake, glue: Glue) -> None:
     glue.job(held(glue))
 
@@ -217,6 +221,7 @@ def test_the_job_of_a_killed_run_is_taken_over_by_the_next_run(lake: Lake, glue:
     assert path.endswith("2026-week07.0001-a2-0.parquet")
 
 
+@pytest.mark.slow
 def test_a_job_that_ended_while_nobody_waited_is_not_run_again(lake: Lake, glue: Glue) -> None:
     glue.job(held(glue))
     start_and_kill_at_work(lake, glue)
@@ -229,6 +234,7 @@ def test_a_job_that_ended_while_nobody_waited_is_not_run_again(lake: Lake, glue:
     assert_converted_once(lake)
 
 
+@pytest.mark.slow
 def test_the_job_of_a_killed_run_is_stopped_where_its_declaration_was_changed(lake: Lake, glue: Glue) -> None:
     glue.job(held(glue))
     start_and_kill_at_work(lake, glue)
@@ -250,6 +256,7 @@ def test_the_job_of_a_killed_run_is_stopped_where_its_declaration_was_changed(la
         assert_converted_once(again)
 
 
+@pytest.mark.slow
 def test_a_job_started_by_a_run_that_was_killed_before_it_heard_of_it_is_found(lake: Lake, glue: Glue) -> None:
     glue.job(held(glue))
     glue.faults.answers["StartJobRun"] = [HELD]

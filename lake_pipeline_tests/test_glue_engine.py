@@ -137,6 +137,7 @@ def test_a_job_that_can_be_neither_asked_nor_stopped_is_taken_over_by_the_next_a
     assert rows(lake, "select id from events order by id") == [("e1",), ("e2",)]
 
 
+@pytest.mark.slow
 def test_a_run_whose_schema_was_changed_meanwhile_is_followed_by_another(lake: Lake, glue: Glue) -> None:
     glue.job(held(glue), ExecutionProperty={"MaxConcurrentRuns": 2})
     land(lake, "raw/2026/week08/b.json", event(3, weather="rain"))

@@ -181,6 +181,7 @@ def test_of_versions_only_the_latest_counts_and_no_delete_marker(
     assert states(ledger) == [("raw/a", "new", "PENDING")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", FORMATS)
 def test_a_reading_that_is_broken_off_goes_on_inside_of_a_file(form: str, inventory: Inventory, ledger: Ledger) -> None:
     rows = 3_000 if form == "ORC" else 12_000  # Arrow writes ORC in stripes of about a thousand rows

@@ -87,7 +87,9 @@ def test_a_run_killed_at_work_loses_nothing_and_doubles_nothing(lake: Lake, mome
     check_killed_when(lake, moment)
 
 
-@pytest.mark.parametrize("moment", [staged, published, archived])
+@pytest.mark.parametrize(
+    "moment", [pytest.param(staged, marks=pytest.mark.slow), published, pytest.param(archived, marks=pytest.mark.slow)]
+)
 def test_a_run_on_s3_killed_at_work_loses_nothing_and_doubles_nothing(
     lake_on_s3: Lake, moment: Callable[[Lake], bool]
 ) -> None:

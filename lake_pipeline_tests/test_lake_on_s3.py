@@ -71,6 +71,7 @@ def test_every_command_works_on_s3_and_what_was_mended_there_is_replayed(lake: L
     assert not (lake.home / "store").exists()
 
 
+@pytest.mark.slow
 def test_the_demo_ends_on_s3_as_it_does_in_a_directory(tmp_path: Path, database_url: str, s3_url: str) -> None:
     (tmp_path / "datasets").mkdir()
     shutil.copy(BUNDLED_DATASETS / "sensor_readings.yaml", tmp_path / "datasets")

@@ -16,6 +16,12 @@ from lake_pipeline_tests.lakes import EVENTS, event, lake_of, land, rows, run, s
 ALL_IDS = "select id from events order by id"
 
 
+# In S3 each run takes seconds of moto; test_aws_end_to_end.py walks the same road there at every `make test`.
+@pytest.fixture(params=["directory", pytest.param("s3", marks=pytest.mark.slow)])
+def store_kind(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
 @pytest.fixture
 def lake(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, database_url: str, store_url: str) -> Iterator[Lake]:
     with lake_of(monkeypatch, tmp_path, database_url, EVENTS, store=store_url) as opened:
