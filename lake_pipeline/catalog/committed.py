@@ -11,9 +11,9 @@ def table_files(lake: Lake, dataset: Dataset) -> dict[str, str | None]:
 
     A name that is still to get its first content is left out: the view is made again once it has it.
     """
-    sources = lake.ledger.output_sources(dataset.name)
-    awaited = awaited_files(lake, dataset)
     outputs = lake.ledger.committed_outputs(dataset.name)
+    # After the outputs, so that what is committed meanwhile is in none of the three, or in both of these.
+    sources, awaited = lake.ledger.output_sources(dataset.name), awaited_files(lake, dataset)
     paths = (output.path for output in outputs if output.path not in awaited)
     return {lake.store.uri(path): sources.get(path) for path in paths}
 
