@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -40,15 +40,21 @@ def decimal_of(type_: Type) -> tuple[int, int] | None:
     return (int(match[1]), int(match[2])) if match else None
 
 
-def needs_parquet(type_: Type) -> bool:
-    """Whether the type, or one inside it, is of those that no JSON value has."""
+def leaves(type_: Type) -> Iterator[str]:
+    """The types of single values inside a type; the type itself where it is one."""
     match type_:
         case ListOf(element):
-            return needs_parquet(element)
+            yield from leaves(element)
         case StructOf(fields):
-            return any(needs_parquet(inner) for _, inner in fields)
+            for _, inner in fields:
+                yield from leaves(inner)
         case _:
-            return type_ in ("date", "time", "binary") or decimal_of(type_) is not None
+            yield type_
+
+
+def needs_parquet(type_: Type) -> bool:
+    """Whether the type, or one inside it, is of those that no JSON value has."""
+    return any(leaf in ("date", "time", "binary") or decimal_of(leaf) is not None for leaf in leaves(type_))
 
 
 def type_to_json(type_: Type) -> Any:

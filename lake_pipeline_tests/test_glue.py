@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,6 +21,7 @@ from lake_pipeline.lake import Lake, open_lake
 from lake_pipeline.progress import finish_interrupted
 from lake_pipeline.settings import load_settings
 from lake_pipeline_tests.glue import CONVERTS, HELD, WAITS, Glue, glue_lake_of, glue_of, held, let_go
+from lake_pipeline_tests.killing import start_run
 from lake_pipeline_tests.lakes import EVENTS, event, land, rows, run, states, stored
 from lake_pipeline_tests.waiting import until
 
@@ -43,16 +43,6 @@ def lake(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, database_url: str, glu
         yield opened
 
 
-def start_run() -> subprocess.Popen[bytes]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "lake_pipeline.cli", "run", "events"],
-        env=os.environ,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-
-
 def kill(process: subprocess.Popen[bytes]) -> None:
     os.killpg(process.pid, signal.SIGKILL)
     process.wait(timeout=30)
@@ -60,7 +50,7 @@ def kill(process: subprocess.Popen[bytes]) -> None:
 
 def start_and_kill_at_work(lake: Lake, glue: Glue) -> None:
     """A worker that is killed while the job it waits for runs."""
-    process = start_run()
+    process = start_run("events")
     until(lambda: glue.states() == ["RUNNING"] and manifest(lake).engine_run_id is not None)
     kill(process)
 
@@ -119,7 +109,7 @@ def test_a_run_shows_the_jobs_progress_and_links_its_log(lake: Lake, glue: Glue)
 
 def test_progress_is_seen_while_the_job_runs(lake: Lake, glue: Glue) -> None:
     glue.job(CONVERTS + WAITS)
-    process = start_run()
+    process = start_run("events")
 
     def told() -> list[str]:
         with open_instance(lake.settings) as instance:
@@ -260,7 +250,7 @@ def test_the_job_of_a_killed_run_is_stopped_where_its_declaration_was_changed(la
 def test_a_job_started_by_a_run_that_was_killed_before_it_heard_of_it_is_found(lake: Lake, glue: Glue) -> None:
     glue.job(held(glue))
     glue.faults.answers["StartJobRun"] = [HELD]
-    process = start_run()
+    process = start_run("events")
     until(lambda: glue.states() == ["RUNNING"])
     kill(process)
     assert manifest(lake).engine_run_id is None
@@ -276,7 +266,7 @@ def test_a_job_started_by_a_run_that_was_killed_before_it_heard_of_it_is_found(l
 
 def test_a_run_that_is_cancelled_stops_its_job(lake: Lake, glue: Glue) -> None:
     glue.job(held(glue))
-    process = start_run()
+    process = start_run("events")
     until(lambda: glue.states() == ["RUNNING"] and manifest(lake).engine_run_id is not None)
 
     process.send_signal(signal.SIGINT)

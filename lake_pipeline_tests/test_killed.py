@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
-import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -15,6 +10,7 @@ import pytest
 
 from lake_pipeline.defs.instance import open_instance
 from lake_pipeline.lake import Lake
+from lake_pipeline_tests.killing import kill_when, start_run
 from lake_pipeline_tests.lakes import EVENTS, event, lake_of, land, rows, states, stored
 
 RECORDS = 40_000
@@ -39,27 +35,6 @@ def full_lake(monkeypatch: pytest.MonkeyPatch, home: Path, database_url: str, st
                 *(event(number, day=number % 28 + 1) for number in range(file, RECORDS, 4)),
             )
         yield opened
-
-
-def start_run() -> subprocess.Popen[bytes]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "lake_pipeline.cli", "run", "events"],
-        env=os.environ,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-
-
-def kill_when(condition: Callable[[], bool], process: subprocess.Popen[bytes]) -> None:
-    """SIGKILL the process and its children, the kernel's among them, as soon as the condition holds."""
-    deadline = time.monotonic() + 60
-    while not condition():
-        assert process.poll() is None, "the run ended before the condition held"
-        assert time.monotonic() < deadline, "the condition never held"
-        time.sleep(0.002)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait(timeout=30)
 
 
 def running(lake: Lake) -> bool:
@@ -97,9 +72,9 @@ def test_a_run_on_s3_killed_at_work_loses_nothing_and_doubles_nothing(
 
 
 def check_killed_when(lake: Lake, moment: Callable[[Lake], bool]) -> None:
-    kill_when(lambda: moment(lake), start_run())
+    kill_when(lambda: moment(lake), start_run("events"))
 
-    assert start_run().wait(timeout=120) == 0
+    assert start_run("events").wait(timeout=120) == 0
 
     assert rows(lake, "select count(*), count(distinct id) from events") == [(RECORDS, RECORDS)]
     assert set(states(lake).values()) == {"SUCCEEDED"}
@@ -111,12 +86,12 @@ def check_killed_when(lake: Lake, moment: Callable[[Lake], bool]) -> None:
 
 
 def test_a_killed_runs_record_does_not_stay_under_way(lake: Lake) -> None:
-    kill_when(lambda: running(lake), start_run())
+    kill_when(lambda: running(lake), start_run("events"))
     with open_instance(lake.settings) as instance:
         under_way = dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED])
         assert instance.get_runs_count(under_way) == 1
 
-    assert start_run().wait(timeout=120) == 0
+    assert start_run("events").wait(timeout=120) == 0
 
     with open_instance(lake.settings) as instance:
         assert instance.get_runs_count(under_way) == 0
@@ -124,7 +99,7 @@ def test_a_killed_runs_record_does_not_stay_under_way(lake: Lake) -> None:
 
 
 def test_two_runs_at_once_share_the_work_and_double_nothing(lake: Lake) -> None:
-    first, second = start_run(), start_run()
+    first, second = start_run("events"), start_run("events")
 
     assert (first.wait(timeout=120), second.wait(timeout=120)) == (0, 0)
 

@@ -5,11 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
-import signal
-import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -34,6 +30,7 @@ from lake_pipeline.publishing import publish, release
 from lake_pipeline.samples import SampleFile, generate
 from lake_pipeline.settings import BUNDLED_DATASETS
 from lake_pipeline_tests.command_line import LakeCommand
+from lake_pipeline_tests.killing import kill_when, start_run
 from lake_pipeline_tests.lakes import lake_of, rows, run, states, stored
 
 DECLARATION: dict[str, Any] = yaml.safe_load((BUNDLED_DATASETS / "yellow_tripdata.yaml").read_text())
@@ -301,36 +298,16 @@ def test_a_preview_says_what_parquet_would_add_and_what_would_not_fit(lake: Lake
 # ---- killed and overtaken
 
 
-def start_run() -> subprocess.Popen[bytes]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "lake_pipeline.cli", "run", "trips"],
-        env=os.environ,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-
-
-def kill_when(condition: Callable[[], bool], process: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + 60
-    while not condition():
-        assert process.poll() is None, "the run ended before the condition held"
-        assert time.monotonic() < deadline, "the condition never held"
-        time.sleep(0.002)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait(timeout=30)
-
-
 def test_a_run_killed_at_work_leaves_old_files_or_new_ones_and_the_next_run_ends_it(lake: Lake) -> None:
     keys = [f"2026/01/{number:03}" for number in range(60)]
     for key in keys:
         lake.store.put(f"raw-trips/{key}.parquet", parquet(n=list(range(500))))
 
-    kill_when(lambda: bool(stored(lake, "trips/")), start_run())
+    kill_when(lambda: bool(stored(lake, "trips/")), start_run("trips"))
 
     for key in stored(lake, "trips/"):
         assert [line["n"] for line in lines(lake, key)] == list(range(500))
-    assert start_run().wait(timeout=120) == 0
+    assert start_run("trips").wait(timeout=120) == 0
     assert stored(lake, "trips/") == [f"trips/{key}.json" for key in keys]
     assert rows(lake, "select count(*), count(distinct _source_file || n) from trips") == [(30_000, 30_000)]
     assert stored(lake, "_staging/") == []

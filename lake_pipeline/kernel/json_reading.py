@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Mapping
 
 from lake_pipeline.kernel.quoting import identifier, literal
-from lake_pipeline.schemas import Column, ListOf, StructOf, Type, decimal_of
+from lake_pipeline.schemas import Column, ListOf, StructOf, Type, decimal_of, leaves
 
 # DuckDB reads a JSON number as a double, which tells decimals of this many digits apart and no more.
 _DOUBLE_DIGITS = 15
@@ -55,14 +55,7 @@ _QUOTED_NUMBERS = f"""replace(replace(replace({_MARKED}, chr(1) || chr(2), ''), 
 
 
 def _is_wide(type_: Type) -> bool:
-    match type_:
-        case ListOf(element):
-            return _is_wide(element)
-        case StructOf(fields):
-            return any(_is_wide(inner) for _, inner in fields)
-        case _:
-            digits = decimal_of(type_)
-            return digits is not None and digits[0] > _DOUBLE_DIGITS
+    return any(digits[0] > _DOUBLE_DIGITS for leaf in leaves(type_) if (digits := decimal_of(leaf)))
 
 
 def _sql_type(type_: Type) -> str:

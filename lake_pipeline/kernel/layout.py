@@ -12,7 +12,18 @@ from lake_pipeline.kernel.instants import instant_sql
 from lake_pipeline.kernel.quoting import identifier, literal
 from lake_pipeline.kernel.references import References
 from lake_pipeline.kernel.transform import DROPPED, POSITION, Rules
-from lake_pipeline.schemas import RESERVED, Column, ListOf, Path, Schema, StructOf, Type, needs_parquet, type_name
+from lake_pipeline.schemas import (
+    RESERVED,
+    Column,
+    ListOf,
+    Path,
+    Schema,
+    StructOf,
+    Type,
+    leaves,
+    needs_parquet,
+    type_name,
+)
 from lake_pipeline.transforms import Transform
 
 _SQL_TYPES = {
@@ -166,7 +177,7 @@ class Layout:
         if column.type == "timestamp":
             return f"CAST({value} AS TIMESTAMPTZ)"
         # As text: Parquet's logical type JSON is read as bytes by Polars and as an extension type by Arrow.
-        return f"CAST({value} AS {_plain_sql_type(column.type)})" if _holds_json(column.type) else value
+        return f"CAST({value} AS {_plain_sql_type(column.type)})" if "json" in leaves(column.type) else value
 
     def _hive(self, part: str | None, name: str) -> str:
         column = _find(self.schema, name)
@@ -215,16 +226,6 @@ def _addressable(spec: dict[str, Any], path: Path) -> bool:
             return "" not in path[depth:]
         place = place[key]
     return False
-
-
-def _holds_json(type_: Type) -> bool:
-    match type_:
-        case ListOf(element):
-            return _holds_json(element)
-        case StructOf(fields):
-            return any(_holds_json(inner) for _, inner in fields)
-        case _:
-            return type_ == "json"
 
 
 def _plain_sql_type(type_: Type) -> str:

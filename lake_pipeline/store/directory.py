@@ -7,6 +7,7 @@ import shutil
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
@@ -22,6 +23,7 @@ from lake_pipeline.store.objects import (
     batched,
     described,
     each,
+    head_or_none,
     if_match,
     refuse_other,
     translate,
@@ -61,12 +63,7 @@ class Directory:
             return described(obstore.head(self._store, key))
 
     def heads(self, keys: Sequence[str]) -> Sequence[StoredObject | None]:
-        def head(key: str) -> StoredObject | None:
-            with suppress(ObjectMissing):
-                return self.head(key)
-            return None
-
-        return each(head, keys, _AT_ONCE)
+        return each(partial(head_or_none, self), keys, _AT_ONCE)
 
     def get(self, key: str, etag: str | None) -> bytes:
         with translated(key):

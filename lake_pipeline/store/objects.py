@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
@@ -102,6 +102,13 @@ def each(act: Callable[[_T], _R], items: Sequence[_T], at_once: int) -> Sequence
     """What an act says of each item, so many side by side; the first error ends it, once those under way have ended."""
     with ThreadPoolExecutor(at_once) as pool:
         return list(pool.map(act, items))
+
+
+def head_or_none(backend: Backend, key: str) -> StoredObject | None:
+    """The object under a key; None where there is none."""
+    with suppress(ObjectMissing):
+        return backend.head(key)
+    return None
 
 
 def described(meta: Any) -> StoredObject:

@@ -7,13 +7,13 @@ soon after one may abort (obstore 0.12.1 on Python 3.11: 9 of 30 did).
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO, cast
 
 import obstore
 
-from lake_pipeline.errors import ObjectChanged, ObjectMissing, StoreError
+from lake_pipeline.errors import ObjectChanged, StoreError
 from lake_pipeline.store.objects import (
     PAGE,
     Copy,
@@ -22,6 +22,7 @@ from lake_pipeline.store.objects import (
     batched,
     described,
     each,
+    head_or_none,
     if_match,
     refuse_other,
     translate,
@@ -58,12 +59,7 @@ class S3:
             return described(obstore.head(self._clients.obstore, key))
 
     def heads(self, keys: Sequence[str]) -> Sequence[StoredObject | None]:
-        def head(key: str) -> StoredObject | None:
-            with suppress(ObjectMissing):
-                return self.head(key)
-            return None
-
-        return each(head, keys, AT_ONCE)
+        return each(partial(head_or_none, self), keys, AT_ONCE)
 
     def get(self, key: str, etag: str | None) -> bytes:
         with translated(key):

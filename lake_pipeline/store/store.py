@@ -10,9 +10,9 @@ from typing import Any, BinaryIO
 from urllib.parse import urlsplit
 
 from lake_pipeline.encryption import Encryption
-from lake_pipeline.errors import ObjectMissing, StoreError
+from lake_pipeline.errors import StoreError
 from lake_pipeline.store.directory import Directory
-from lake_pipeline.store.objects import Backend, Copy, Move, StoredObject
+from lake_pipeline.store.objects import Backend, Copy, Move, StoredObject, head_or_none
 from lake_pipeline.store.s3 import S3
 from lake_pipeline.store.s3_clients import LARGEST_COPY, S3Clients
 
@@ -55,18 +55,12 @@ class Store:
         return self._objects.heads(keys)
 
     def exists(self, key: str) -> bool:
-        try:
-            self.head(key)
-        except ObjectMissing:
-            return False
-        return True
+        return head_or_none(self._objects, key) is not None
 
     def etag_now(self, key: str) -> str | None:
         """The ETag of what lies under the key; None where nothing does."""
-        try:
-            return self.head(key).etag
-        except ObjectMissing:
-            return None
+        there = head_or_none(self._objects, key)
+        return there.etag if there else None
 
     def get(self, key: str) -> bytes:
         return self._objects.get(key, None)
