@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from lake_pipeline.dataset import Dataset
 from lake_pipeline.errors import ObjectChanged, ObjectMissing
+from lake_pipeline.failpoints import failpoint
 from lake_pipeline.ledger.ledger import Ledger
 from lake_pipeline.ledger.models import ArchivableFile
 from lake_pipeline.store import Move, Store, StoredObject, batched
@@ -26,10 +27,12 @@ def archive(dataset: Dataset, store: Store, ledger: Ledger, manifest_id: str | N
     for files in batched(ledger.files_to_archive(dataset.name, manifest_id), _BATCH):
         targets = _targets(dataset, store, files)
         outcomes = store.move_all([_move(file, target) for file, target in zip(files, targets, strict=True)])
+        failpoint("archive.moved")
         done = {file.id: target for file, target, error in zip(files, targets, outcomes, strict=True) if error is None}
         gone = [file for file, error in zip(files, outcomes, strict=True) if isinstance(error, ObjectMissing)]
         done |= _moved_before(dataset, store, gone)
         ledger.record_archived(dataset.name, list(done.items()))
+        failpoint("archive.archived")
         moved += len(done)
         for error in outcomes:
             if error is not None and not isinstance(error, (ObjectMissing, ObjectChanged)):

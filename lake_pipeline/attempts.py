@@ -14,6 +14,7 @@ from lake_pipeline.catalog.contract import catalog_of
 from lake_pipeline.dataset import Dataset
 from lake_pipeline.engines.task import Task, read_results
 from lake_pipeline.errors import DeclarationError, EngineUnreachable, LakeError, LeaseLost, LedgerError, SchemaRaced
+from lake_pipeline.failpoints import failpoint
 from lake_pipeline.kernel.results import Results
 from lake_pipeline.lake import Lake
 from lake_pipeline.ledger.ledger import Ledger
@@ -50,6 +51,7 @@ def run_attempt(lake: Lake, dataset: Dataset, manifest_id: str, engine: Callable
     attempt = ledger.begin_attempt(dataset.name, manifest_id, worker_name(), LEASE)
     try:
         with _heartbeat(ledger, dataset.name, manifest_id, attempt):
+            failpoint("attempt.begun")
             _check_format(lake, dataset)
             manifest = current_manifest(ledger, store, dataset, manifest_id)
             results, leftovers = _convert_and_publish(lake, dataset, manifest_id, attempt, engine)
@@ -65,6 +67,7 @@ def run_attempt(lake: Lake, dataset: Dataset, manifest_id: str, engine: Callable
         raise
     # The rows are safe by now: what fails from here on is finished by the next pass, and undoes nothing.
     catalog_of(lake.settings).refresh(lake, dataset)
+    failpoint("clean.refreshed")
     # Only now, for until then readers were still sent to the files of the attempt before.
     clean(dataset.name, leftovers, store, ledger)
     archived = archive(dataset, store, ledger, manifest_id)
@@ -115,6 +118,7 @@ def _convert_and_publish(
             encryption=asdict(lake.settings.encryption) if lake.settings.encryption else None,
         )
         engine(task)
+        failpoint("attempt.converted")
         results = read_results(lake.store, task)
         try:
             return results, publish(task, results, lake.store, lake.ledger)

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 
 from lake_pipeline.dataset import Batch, Dataset
+from lake_pipeline.failpoints import failpoint
 from lake_pipeline.ledger.ledger import Ledger
 from lake_pipeline.ledger.models import GroupBacklog
 from lake_pipeline.manifests import Manifest, write_manifest
@@ -70,7 +71,9 @@ def _claim_full(
         manifest = ledger.claim_manifest(dataset.name, group.landing_group, batch.max_files, batch.max_bytes, keys=keys)
         if manifest is None:
             break
+        failpoint("planning.claimed")
         write_manifest(store, dataset, manifest)
+        failpoint("planning.planned")
         claimed.append(manifest)
         files, bytes_ = files - len(manifest.files), bytes_ - manifest.bytes
     return claimed

@@ -8,6 +8,7 @@ from dataclasses import asdict, replace
 
 from lake_pipeline.engines.task import Task
 from lake_pipeline.errors import CheckFailed, ConservationError, LakeError, ReplayIncomplete
+from lake_pipeline.failpoints import failpoint
 from lake_pipeline.kernel.results import RECORDS, FileResult, Results
 from lake_pipeline.ledger.ledger import Ledger
 from lake_pipeline.ledger.models import FileOutcome, OutputFile, SchemaChange
@@ -87,6 +88,7 @@ def publish(task: Task, results: Results, store: Store, ledger: Ledger) -> list[
     copies = []
     if not one_to_one:
         ledger.intend_outputs(dataset.name, manifest_id, task.attempt, outputs)
+        failpoint("publish.intended")
         copies = [Copy(name, output.path, output.bytes) for name, output in zip(staged, outputs, strict=True)]
     if results.quarantined_records:
         copies.append(Copy(task.staging + RECORDS, records))
@@ -94,6 +96,8 @@ def publish(task: Task, results: Results, store: Store, ledger: Ledger) -> list[
         for some in batched(copies, _COPIED_AT_ONCE):
             ledger.check_attempt(dataset.name, manifest_id, task.attempt)
             store.publish_all(some)
+            failpoint("publish.copied")
+        failpoint("publish.published")
         leftovers = _commit(task, results, outputs, records if results.quarantined_records else None, ledger)
     except BaseException:
         # The keys carry the attempt, so they are nobody else's; the error's answer may have been that of a commit.
@@ -142,13 +146,17 @@ def release(dataset: str, manifest_id: str, store: Store, ledger: Ledger) -> Non
         for copies in batched(found.copies, _COPIED_AT_ONCE):
             found.check()
             store.publish_all([Copy(*pair) for pair in copies])
+            failpoint("release.copied")
         store.delete(found.leftovers)
+    failpoint("release.released")
 
 
 def clean(dataset: str, leftovers: list[str], store: Store, ledger: Ledger) -> None:
     """Delete what earlier attempts left under final names and the commit does not list."""
     store.delete(leftovers)
+    failpoint("clean.deleted")
     ledger.forget_outputs(dataset, leftovers)
+    failpoint("clean.cleaned")
 
 
 def _outcome(file: FileResult) -> FileOutcome:

@@ -12,6 +12,7 @@ from lake_pipeline.discovery.bucket import LakeBucket
 from lake_pipeline.discovery.envelopes import News, Nothing, Poison, read_message
 from lake_pipeline.discovery.news import take_in
 from lake_pipeline.discovery.queue import BATCH, Message, Queue
+from lake_pipeline.failpoints import failpoint
 from lake_pipeline.ledger.ledger import Ledger
 from lake_pipeline.store import Store
 
@@ -109,6 +110,7 @@ class Receiver:
     def _settle(self, messages: list[Message], hasten: bool) -> Drained:
         read = [(message, read_message(message.body, self.bucket.name, self.bucket.prefix)) for message in messages]
         events = [event for _, what in read if not isinstance(what, Nothing) for event in what.events]
+        failpoint("discovery.received")
         taken = take_in(events, self.bucket.prefix, self.datasets, self.store, self.ledger)
         poison = [(message, what) for message, what in read if isinstance(what, Poison)]
         again = [
@@ -121,6 +123,7 @@ class Receiver:
         for key, error in taken.failed.items():
             logger.warning("an event of %s comes again: %s", key, error)
         left = {message.id for message, _ in poison} | {message.id for message in again}
+        failpoint("discovery.told")
         self.queue.delete([message for message in messages if message.id not in left])
         if hasten:
             self.queue.release([message for message, _ in poison])

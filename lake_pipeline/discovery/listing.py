@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from itertools import chain
 
 from lake_pipeline.dataset import Dataset
+from lake_pipeline.failpoints import failpoint
 from lake_pipeline.ledger.ledger import Ledger
 from lake_pipeline.ledger.models import ListedObject
 from lake_pipeline.store import Store, StoredObject, batched
@@ -52,7 +53,9 @@ def discover(
     objects = chain.from_iterable(store.list(dataset.source.prefix, after=ledger.cursor(dataset.name)))
     for batch in batched(objects, page):
         files = [listed(dataset, item) for item in batch if is_raw_file(item)]
+        failpoint("discovery.listed")
         registered = ledger.register(dataset.name, files, cursor=storable(batch[-1].key), etag_now=store.etag_now)
+        failpoint("discovery.registered")
         so_far = Discovered(
             listed=so_far.listed + len(batch),
             new=so_far.new + registered.new,

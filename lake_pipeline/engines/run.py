@@ -12,6 +12,7 @@ from lake_pipeline.engines.session import SparkOptions, spark_session
 from lake_pipeline.engines.spark import convert_on_spark, plan
 from lake_pipeline.engines.task import Task
 from lake_pipeline.errors import LakeError
+from lake_pipeline.failpoints import failpoint
 from lake_pipeline.kernel.convert import Job, convert
 from lake_pipeline.kernel.results import Results
 from lake_pipeline.manifests import read_manifest
@@ -30,16 +31,19 @@ def run_task(task: Task, on_progress: Callable[[str], None], spark: SparkOptions
     store = task.store
     with scratch_folder() as scratch:
         try:
+            failpoint("staging.begun")
             results = (
                 _convert_on_spark(task, store, scratch, spark, on_progress)
                 if spark
                 else _convert_here(task, store, scratch, on_progress)
             )
+            failpoint("staging.written")
         except Exception as error:
             message = str(error) if isinstance(error, LakeError) else f"{type(error).__name__}: {error}"
             store.put_json(task.results_key, {"error": {"class": type(error).__name__, "message": message}})
             raise
     store.put_json(task.results_key, results.to_json())
+    failpoint("staging.ended")
     return results
 
 

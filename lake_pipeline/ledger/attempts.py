@@ -10,6 +10,7 @@ from psycopg.types.json import Jsonb
 
 from lake_pipeline import workers
 from lake_pipeline.errors import LeaseLost, LedgerError, SchemaRaced
+from lake_pipeline.failpoints import failpoint
 from lake_pipeline.ledger.connection import Connection, LedgerConnection
 from lake_pipeline.ledger.models import DueManifest, FileOutcome, OutputFile, SchemaChange
 from lake_pipeline.manifests import ManifestFile
@@ -158,7 +159,10 @@ class AttemptLedger(LedgerConnection):
                     quarantined_records=quarantined_records,
                     metrics=Jsonb(metrics or {}),
                 )
-            return [path for (path,) in self._queries.manifest_leftovers(connection, **this)]
+            leftovers = [path for (path,) in self._queries.manifest_leftovers(connection, **this)]
+            failpoint("commit.committing")
+        failpoint("commit.committed")
+        return leftovers
 
     def fail_attempt(
         self, dataset: str, manifest_id: str, attempt: int, error_message: str, *, run_goes_on: bool = False
@@ -172,6 +176,7 @@ class AttemptLedger(LedgerConnection):
             self._fail(connection, dataset, manifest_id, error_message)
             if not run_goes_on:
                 self._queries.forget_engine_run(connection, dataset=dataset, manifest_id=manifest_id)
+            failpoint("fail.failing")
 
     def _commit(
         self,

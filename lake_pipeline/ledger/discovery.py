@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
+from lake_pipeline.failpoints import failpoint
 from lake_pipeline.ledger.connection import Connection, LedgerConnection
 from lake_pipeline.ledger.models import ListedObject, Registered
 
@@ -44,6 +45,7 @@ class DiscoveryLedger(LedgerConnection):
             self._settle_versions(connection, dataset, versioned)
             if cursor is not None:
                 self._queries.save_cursor(connection, dataset=dataset, last_key=cursor)
+            failpoint("discovery.registering")
         return Registered(new, len(newest) - new)
 
     def register_unseen(self, dataset: str, objects: Iterable[ListedObject]) -> tuple[int, list[str]]:
@@ -56,7 +58,9 @@ class DiscoveryLedger(LedgerConnection):
         with self._writing(dataset) as connection:
             self._copy_in(connection, distinct.values())
             unseen: int = self._queries.register_unseen(connection, dataset=dataset)
-            return unseen, [key for (key,) in self._queries.otherwise_known(connection, dataset=dataset)]
+            otherwise_known = [key for (key,) in self._queries.otherwise_known(connection, dataset=dataset)]
+            failpoint("discovery.registering")
+            return unseen, otherwise_known
 
     def _copy_in(self, connection: Connection, objects: Iterable[ListedObject]) -> None:
         self._queries.create_incoming(connection)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+from lake_pipeline.failpoints import failpoint
 from lake_pipeline.ledger.connection import LedgerConnection
 from lake_pipeline.ledger.models import GroupBacklog, PendingWork
 from lake_pipeline.manifests import Manifest, manifest_id, manifest_slug
@@ -70,6 +71,7 @@ class PlanningLedger(LedgerConnection):
                 files=len(claimed.files),
                 bytes=claimed.bytes,
             )
+            failpoint("planning.claiming")
             return claimed
 
     def pending_work(self, dataset: str, max_retries: int) -> PendingWork:

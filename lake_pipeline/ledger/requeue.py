@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from lake_pipeline.errors import LedgerError, NothingMatched
+from lake_pipeline.failpoints import failpoint
 from lake_pipeline.ledger.attempts import AttemptLedger
 from lake_pipeline.ledger.models import FileStatus, Requeued
 
@@ -43,4 +44,6 @@ class RequeueLedger(AttemptLedger):
             manifests = self._queries.replan_requeued(connection, dataset=dataset)
             files = self._queries.requeue_members(connection, dataset=dataset)
             files += self._queries.requeue_loose(connection, dataset=dataset)
-            return Requeued(files, manifests)
+            failpoint("requeue.changing")
+        failpoint("requeue.changed")
+        return Requeued(files, manifests)

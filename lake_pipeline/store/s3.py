@@ -14,6 +14,7 @@ from typing import BinaryIO, cast
 import obstore
 
 from lake_pipeline.errors import ObjectChanged, StoreError
+from lake_pipeline.failpoints import failpoint
 from lake_pipeline.store.objects import (
     PAGE,
     Copy,
@@ -135,6 +136,7 @@ class S3:
         for batch in batched(moves, PAGE):
             # Not by obstore, whose copy cannot depend on its source's ETag: whatever came between would be copied.
             copied = each(self._copy_verified, batch, AT_ONCE)
+            failpoint("archive.copied")
             # Each goes only while it is the version that was copied: another may have landed meanwhile.
             versions = [(item.source, etag) for item, etag in zip(batch, copied, strict=True) if isinstance(etag, str)]
             refused = self._requests.delete(versions)
