@@ -57,6 +57,10 @@ class LedgerError(LakeError):
     """The ledger refused or failed."""
 
 
+class LedgerMismatch(LedgerError):
+    """This ledger is not the one that this lake was made with, so nothing was done."""
+
+
 class NothingMatched(LedgerError):
     """Nothing in the ledger matches."""
 

@@ -52,6 +52,8 @@ POINTS = {
     "commit.committed": "the manifest is committed, and whoever asked for it does not know",
     "release.copied": "committed files of one raw file each were copied to their names, and the ledger says not so",
     "release.released": "they have their names, and the ledger says so",
+    "record.written": "the commit's document is in the store, and the ledger does not know",
+    "record.recorded": "the ledger knows, and the mark in the store is not raised",
     "fail.failing": "the attempt has failed, in a transaction that is not committed",
     # Show, clean and archive
     "clean.refreshed": "readers are told of the commit",

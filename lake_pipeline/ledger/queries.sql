@@ -803,3 +803,110 @@ DELETE FROM lake.circuits WHERE name = :name;
 -- name: open_circuits()
 -- Services that are left alone, or about to be tried again.
 SELECT name, failures, open_until, last_error FROM lake.circuits WHERE open_until IS NOT NULL ORDER BY name;
+
+-- ---------------------------------------------------------------- identity
+
+-- name: known_lake()^
+-- The lake that this ledger is of, and whether its store says so too.
+SELECT lake, stored FROM lake.identity;
+
+-- name: make_lake(lake)!
+-- The first who says so has said it.
+INSERT INTO lake.identity (lake) VALUES (:lake) ON CONFLICT DO NOTHING;
+
+-- name: lake_is_stored()!
+-- The store says the same.
+UPDATE lake.identity SET stored = true WHERE NOT stored;
+
+-- name: adopt_lake(lake)!
+-- Another one from now on.
+INSERT INTO lake.identity (lake, stored) VALUES (:lake, true)
+ON CONFLICT (one) DO UPDATE SET lake = excluded.lake, made_at = now(), stored = true
+WHERE (identity.lake, identity.stored) IS DISTINCT FROM (excluded.lake, true);
+
+-- name: has_manifests()$
+-- Whether anything was ever planned.
+SELECT EXISTS (SELECT FROM lake.manifests);
+
+-- name: has_commits()$
+-- Whether anything was ever committed.
+SELECT EXISTS (SELECT FROM lake.manifests WHERE committed_at IS NOT NULL);
+
+-- name: changes(dataset)$
+-- Changes of what readers are to see.
+SELECT coalesce(sum(changes), 0) FROM lake.manifests WHERE dataset = :dataset;
+
+-- ---------------------------------------------------------------- recording
+
+-- name: read_one_moment#
+-- What the following statements see is of one moment.
+SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY;
+
+-- name: unrecorded_schemas(dataset)
+-- record_class: SchemaVersion
+-- Versions without a document, oldest first.
+SELECT dataset, version, columns, changes, manifest_id, created_at
+FROM lake.schema_versions WHERE dataset = :dataset AND NOT recorded ORDER BY version;
+
+-- name: schema_recorded(dataset, version)!
+-- The store has a document of it.
+UPDATE lake.schema_versions SET recorded = true WHERE dataset = :dataset AND version = :version;
+
+-- name: unrecorded_commits(dataset, manifest_id)
+-- Committed manifests that changed since their document was written, read from the unrecorded_manifests index.
+SELECT manifest_id, recorded_changes FROM lake.manifests
+WHERE dataset = :dataset AND committed_at IS NOT NULL AND recorded_changes IS DISTINCT FROM changes
+    AND (:manifest_id::text IS NULL OR manifest_id = :manifest_id)
+ORDER BY committed_at, manifest_id;
+
+-- name: recorded_manifest(dataset, manifest_id)^
+-- What a document says of its manifest.
+SELECT manifest_id, landing_group, slug, sequence, state, attempt, files, bytes, engine_run_id, schema_version,
+    error_message, planned_at, started_at, committed_at, metrics, changes, quarantined_records
+FROM lake.manifests WHERE dataset = :dataset AND manifest_id = :manifest_id;
+
+-- name: recorded_files(dataset, manifest_id)
+-- And of its files, every version of each.
+SELECT id, s3_key, etag, size, last_modified, landing_group, status, glue_job_run_id, retry_count, error_class,
+    error_message, discovered_at, claimed_at, processed_at, rows_read, rows_written, rows_rescued, rows_quarantined,
+    rows_dropped, rows_exploded, archived_key
+FROM lake.file_processing_status WHERE dataset = :dataset AND manifest_id = :manifest_id ORDER BY id;
+
+-- name: recorded_outputs(dataset, manifest_id)
+-- And of its outputs.
+SELECT path, attempt, rows, bytes, file_id, staged_path FROM lake.outputs
+WHERE dataset = :dataset AND manifest_id = :manifest_id AND committed ORDER BY path;
+
+-- name: commit_recorded(dataset, manifest_id, changes)!
+-- The store has a document of so many changes.
+UPDATE lake.manifests SET recorded_changes = greatest(recorded_changes, :changes::bigint)
+WHERE dataset = :dataset AND manifest_id = :manifest_id;
+
+-- name: lock_mark(dataset)$
+-- One at a time raises a dataset's mark; ends with the transaction.
+SELECT pg_advisory_xact_lock(hashtextextended('lake.mark.' || :dataset, 0));
+
+-- name: unwritten_mark(dataset)^
+-- The changes that documents tell of, where the mark in the store counts fewer.
+SELECT found.changes, found.committed_at FROM (
+    SELECT sum(recorded_changes)::bigint AS changes, max(committed_at) AS committed_at FROM lake.manifests
+    WHERE dataset = :dataset AND recorded_changes IS NOT NULL
+) found
+WHERE found.changes > coalesce((SELECT m.changes FROM lake.marks m WHERE m.dataset = :dataset), 0);
+
+-- name: save_mark(dataset, changes)!
+-- The mark in the store counts so many.
+INSERT INTO lake.marks (dataset, changes) VALUES (:dataset, :changes)
+ON CONFLICT (dataset) DO UPDATE SET changes = excluded.changes;
+
+-- name: forget_mark(dataset)!
+-- There is none, or it is not to be relied on.
+DELETE FROM lake.marks WHERE dataset = :dataset;
+
+-- name: forget_recorded_commits(dataset)!
+-- No document is to be relied on.
+UPDATE lake.manifests SET recorded_changes = NULL WHERE dataset = :dataset AND recorded_changes IS NOT NULL;
+
+-- name: forget_recorded_schemas(dataset)!
+-- Nor of the schema.
+UPDATE lake.schema_versions SET recorded = false WHERE dataset = :dataset AND recorded;
