@@ -149,6 +149,10 @@ class RunFailed(LakeError):
     """Not everything could be converted."""
 
 
+class RebuildIncomplete(LakeError):
+    """The ledger was rebuilt, and not everything in the store could be accounted for."""
+
+
 class DemoFailed(LakeError):
     """The demo did not end as its samples say."""
 

@@ -37,6 +37,9 @@ POINTS = {
     "planning.planned": "the manifest's document is written",
     "requeue.changing": "files are pending again, in a transaction that is not committed",
     "requeue.changed": "files are pending again",
+    # Rebuild
+    "rebuild.replacing": "the rebuilt rows are in the ledger, in a transaction that is not committed",
+    "rebuild.replaced": "they are committed, and the mark in the store is the one before",
     # An attempt, up to its staged rows (the three of staging are reached in the engine's process)
     "attempt.begun": "the manifest is held by this attempt",
     "staging.begun": "the engine begins to convert",

@@ -10,6 +10,7 @@ from lake_pipeline.ledger.notices import NoticeLedger
 from lake_pipeline.ledger.outputs import OutputLedger
 from lake_pipeline.ledger.planning import PlanningLedger
 from lake_pipeline.ledger.reading import ReadingLedger
+from lake_pipeline.ledger.rebuilding import RebuildLedger
 from lake_pipeline.ledger.recording import RecordingLedger
 from lake_pipeline.ledger.requeue import RequeueLedger
 
@@ -25,6 +26,7 @@ class Ledger(
     NoticeLedger,
     IdentityLedger,
     RecordingLedger,
+    RebuildLedger,
 ):
     """Every raw file and manifest, in Postgres; open it with `Ledger.open(url)`.
 
