@@ -22,7 +22,15 @@ from lake_pipeline.progress import due_work, finish_interrupted
 from lake_pipeline_tests.conftest import database_of
 
 # What a rebuilt ledger need not say of the past: who worked, what was told to whom, what is written down.
-_VOLATILE = {"worker", "lease_expires_at", "failures", "told_attempt", "told_planned_at", "recorded_changes", "recorded"}
+_VOLATILE = {
+    "worker",
+    "lease_expires_at",
+    "failures",
+    "told_attempt",
+    "told_planned_at",
+    "recorded_changes",
+    "recorded",
+}
 _TABLES = {
     "manifests": "dataset, manifest_id",
     "file_processing_status": "dataset, id",

@@ -1245,4 +1245,4 @@ VALUES (:dataset, :version, :columns, :changes, :manifest_id, :created_at, true)
 -- The next file gets a number above all of these.
 SELECT setval('lake.file_processing_status_id_seq', found.last) FROM (
     SELECT max(id) AS last FROM lake.file_processing_status
-) found WHERE found.last > (SELECT last_value FROM lake.file_processing_status_id_seq);
+) found WHERE found.last >= (SELECT last_value FROM lake.file_processing_status_id_seq);

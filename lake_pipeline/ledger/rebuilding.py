@@ -101,7 +101,7 @@ class Rebuild:
         self._queries.settle_rebuilt_files(self._connection)
         self._queries.add_planned_files(self._connection)
         if self._queries.rebuilt_ids_collide(self._connection, dataset=self.dataset):
-            self._queries.renumber_rebuilt(self._connection, dataset=self.dataset)
+            self._queries.renumber_rebuilt(self._connection)
         self._queries.supersede_rebuilt(self._connection)
         self._queries.name_rebuilt_outputs(self._connection, stem=output_stem)
 
