@@ -254,8 +254,9 @@ def test_a_damaged_document_costs_a_conversion_and_no_row(
 ) -> None:
     lake_in(opens_directory, database_url, "a", "b")
     with opens_directory(database_url) as lake:
-        for key, spoilt in zip(stored(lake, "_lake/commits/"), (b"", lake.store.get), strict=True):
-            lake.store.put(key, spoilt if isinstance(spoilt, bytes) else spoilt(key)[:-30])
+        emptied, cut = stored(lake, "_lake/commits/")
+        lake.store.put(emptied, b"")
+        lake.store.put(cut, lake.store.get(cut)[:-30])
 
     with opens_directory(lost_url) as lake:
         found = rebuilt(lake)["events"]
