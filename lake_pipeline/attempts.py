@@ -15,6 +15,7 @@ from lake_pipeline.dataset import Dataset
 from lake_pipeline.engines.task import Task, read_results
 from lake_pipeline.errors import DeclarationError, EngineUnreachable, LakeError, LeaseLost, LedgerError, SchemaRaced
 from lake_pipeline.failpoints import failpoint
+from lake_pipeline.guard import check_ledger
 from lake_pipeline.kernel.results import Results
 from lake_pipeline.lake import Lake
 from lake_pipeline.ledger.ledger import Ledger
@@ -44,9 +45,11 @@ def run_attempt(lake: Lake, dataset: Dataset, manifest_id: str, engine: Callable
     """Convert a manifest with `engine`, then publish, commit, clean and archive it.
 
     Raises:
+        LedgerMismatch: the ledger is not this lake's, or is older than it; nothing was begun.
         LeaseLost: another worker holds the manifest, or took it over.
         LakeError: the attempt failed; the ledger says so too, and the manifest may be tried again.
     """
+    check_ledger(lake, [dataset])
     ledger, store = lake.ledger, lake.store
     attempt = ledger.begin_attempt(dataset.name, manifest_id, worker_name(), LEASE)
     try:

@@ -57,6 +57,10 @@ class LedgerError(LakeError):
     """The ledger refused or failed."""
 
 
+class LedgerMismatch(LedgerError):
+    """This ledger is not the one that this lake was made with, so nothing was done."""
+
+
 class NothingMatched(LedgerError):
     """Nothing in the ledger matches."""
 
@@ -143,6 +147,10 @@ class ExtractFailed(LakeError):
 
 class RunFailed(LakeError):
     """Not everything could be converted."""
+
+
+class RebuildIncomplete(LakeError):
+    """The ledger was rebuilt, and not everything in the store could be accounted for."""
 
 
 class DemoFailed(LakeError):

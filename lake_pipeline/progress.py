@@ -8,25 +8,34 @@ from lake_pipeline.archiving import archive
 from lake_pipeline.catalog.contract import catalog_of
 from lake_pipeline.dataset import Dataset
 from lake_pipeline.engines.task import STAGING
+from lake_pipeline.guard import check_ledger
 from lake_pipeline.lake import Lake
 from lake_pipeline.ledger.models import DueManifest
 from lake_pipeline.notices.telling import tell
 from lake_pipeline.planning import BACKOFF, plan
 from lake_pipeline.publishing import clean, release
 from lake_pipeline.quarantine import clear_records
+from lake_pipeline.recording import record_commits
 
 
 def finish_interrupted(lake: Lake, dataset: Dataset) -> int:
     """Return what dead workers held, delete what no commit lists, show readers and archive what is committed.
 
     May be repeated, and run beside others; the number of raw files archived.
+
+    Raises:
+        LedgerMismatch: the ledger is not this lake's, or is older than it.
     """
+    check_ledger(lake, [dataset])
     lake.ledger.reap(dataset.name)
+    # Before anything is deleted or moved that only an older commit needs.
+    record_commits(dataset.name, lake.store, lake.ledger)
     catalog = catalog_of(lake.settings)
     one_to_one = dataset.output.files == "one_to_one"
     if one_to_one and (found := lake.ledger.manifests_to_release(dataset.name)):
         for manifest_id in found:
             release(dataset.name, manifest_id, lake.store, lake.ledger)
+        record_commits(dataset.name, lake.store, lake.ledger)
         catalog.refresh(lake, dataset)
     # Readers first: until they are told, they may be sent to the files that are about to go.
     leftovers = [] if one_to_one else lake.ledger.leftover_outputs(dataset.name)

@@ -12,6 +12,7 @@ from lake_pipeline.failpoints import failpoint
 from lake_pipeline.kernel.results import RECORDS, FileResult, Results
 from lake_pipeline.ledger.ledger import Ledger
 from lake_pipeline.ledger.models import FileOutcome, OutputFile, SchemaChange
+from lake_pipeline.recording import record_commits
 from lake_pipeline.store import Copy, Store, batched
 
 # The lease, or the lock on the manifest, is looked at before so many copies.
@@ -104,10 +105,13 @@ def publish(task: Task, results: Results, store: Store, ledger: Ledger) -> list[
         with suppress(LakeError):
             store.delete(ledger.uncommitted_keys(dataset.name, manifest_id, [copy.target for copy in copies]))
         raise
+    # Written down before anything is deleted that only the commit before needs.
+    record_commits(dataset.name, store, ledger, manifest_id)
     if before.quarantined_records:
         store.delete([before.quarantined_records])
     if one_to_one:
         release(dataset.name, manifest_id, store, ledger)
+        record_commits(dataset.name, store, ledger, manifest_id)
         leftovers = []
     store.delete_prefix(task.staging)
     return leftovers

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from lake_pipeline.dataset import Dataset
 from lake_pipeline.discovery.listing import listed
 from lake_pipeline.errors import NothingMatched, ObjectChanged, ObjectMissing
+from lake_pipeline.guard import check_ledger
 from lake_pipeline.lake import Lake
 from lake_pipeline.ledger.models import SetAsideFile
 from lake_pipeline.store import Store, StoredObject
@@ -57,9 +58,11 @@ def replay(lake: Lake, dataset: Dataset, plan: Replay) -> None:
     """Send what was planned back to PENDING; the next run converts it. May be repeated.
 
     Raises:
+        LedgerMismatch: the ledger is not this lake's, or is older than it.
         LedgerError: a manifest of it is being converted.
         ObjectChanged: a file was mended where it lies, and another has landed under its key.
     """
+    check_ledger(lake, [dataset])
     ledger = lake.ledger
     # A mended file is a new version, which takes the place of the old one in its manifest.
     landed = [listed(dataset, _land_again(lake.store, file)) for file in plan.mended]

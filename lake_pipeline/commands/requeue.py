@@ -8,6 +8,7 @@ import typer
 
 from lake_pipeline.commands.options import DatasetName, Json
 from lake_pipeline.errors import NothingMatched
+from lake_pipeline.guard import check_ledger
 from lake_pipeline.lake import open_lake
 from lake_pipeline.reports import print_json, say
 from lake_pipeline.settings import load_settings
@@ -37,6 +38,7 @@ def requeue(
         raise typer.BadParameter("name exactly one of --key, --status and --manifest")
     with open_lake(load_settings()) as lake:
         name = lake.dataset(dataset).name
+        check_ledger(lake, [lake.dataset(dataset)])
         done = lake.ledger.requeue(name, key=key, status=status, manifest=manifest)
         if not done.files:
             raise NothingMatched(f"{name} has no file to do again with {_selector(key, status, manifest)}")

@@ -22,6 +22,7 @@ from lake_pipeline.discovery.listing import Discovered, discover
 from lake_pipeline.discovery.named import discover_named
 from lake_pipeline.errors import EngineError, ExtractFailed
 from lake_pipeline.extracts import stale_extracts
+from lake_pipeline.guard import check_ledger
 from lake_pipeline.lake import Lake
 from lake_pipeline.ledger.models import DueManifest
 from lake_pipeline.progress import due_work, finish_interrupted, prune_records
@@ -55,9 +56,11 @@ def run_datasets(
     dataset are registered and run. `verbose` shows Dagster's log.
 
     Raises:
+        LedgerMismatch: the ledger is not this lake's, or is older than it; nothing was done.
         UnknownFile: one of the keys is no raw file.
         ExtractFailed: everything was run, and an extract could not be made.
     """
+    check_ledger(lake, datasets)
     definitions = lake_definitions(list(lake.datasets.values()), lake.settings.engine)
     ran, failures = 0, list[str]()
     with open_instance(lake.settings) as instance:

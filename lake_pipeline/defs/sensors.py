@@ -16,6 +16,7 @@ from lake_pipeline.defs.orphans import fail_orphans
 from lake_pipeline.defs.partitions import manifest_partitions
 from lake_pipeline.defs.resources import LakeResource
 from lake_pipeline.discovery.listing import discover
+from lake_pipeline.guard import check_ledger
 from lake_pipeline.ledger.models import DueManifest
 from lake_pipeline.progress import due_work, finish_interrupted
 
@@ -38,6 +39,7 @@ def arrivals_sensor(dataset: Dataset) -> dg.SensorDefinition:
     )
     def arrivals(lake: LakeResource) -> dg.SkipReason:
         at = lake.lake
+        check_ledger(at, [dataset])
         found = discover(dataset, at.store, at.ledger, deadline=time.monotonic() + LISTING_SECONDS)
         more = "" if found.complete else "; the listing goes on in the next tick"
         return dg.SkipReason(f"{found.new:,} new of {found.listed:,} listed{more}")
@@ -58,6 +60,7 @@ def work_sensor(dataset: Dataset, job: UnresolvedAssetJobDefinition) -> dg.Senso
     )
     def work(context: dg.SensorEvaluationContext, lake: LakeResource) -> dg.SensorResult | dg.SkipReason:
         at = lake.lake
+        check_ledger(at, [dataset])
         fail_orphans(context.instance)
         finish_interrupted(at, dataset)
         failing = at.ledger.open_circuits().get(at.settings.engine)

@@ -5,10 +5,13 @@ from __future__ import annotations
 from lake_pipeline.ledger.catalogue import CatalogueLedger
 from lake_pipeline.ledger.circuits import CircuitLedger
 from lake_pipeline.ledger.discovery import DiscoveryLedger
+from lake_pipeline.ledger.identity import IdentityLedger
 from lake_pipeline.ledger.notices import NoticeLedger
 from lake_pipeline.ledger.outputs import OutputLedger
 from lake_pipeline.ledger.planning import PlanningLedger
 from lake_pipeline.ledger.reading import ReadingLedger
+from lake_pipeline.ledger.rebuilding import RebuildLedger
+from lake_pipeline.ledger.recording import RecordingLedger
 from lake_pipeline.ledger.requeue import RequeueLedger
 
 
@@ -21,6 +24,9 @@ class Ledger(
     ReadingLedger,
     CircuitLedger,
     NoticeLedger,
+    IdentityLedger,
+    RecordingLedger,
+    RebuildLedger,
 ):
     """Every raw file and manifest, in Postgres; open it with `Ledger.open(url)`.
 

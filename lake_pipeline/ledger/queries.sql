@@ -803,3 +803,446 @@ DELETE FROM lake.circuits WHERE name = :name;
 -- name: open_circuits()
 -- Services that are left alone, or about to be tried again.
 SELECT name, failures, open_until, last_error FROM lake.circuits WHERE open_until IS NOT NULL ORDER BY name;
+
+-- ---------------------------------------------------------------- identity
+
+-- name: known_lake()^
+-- The lake that this ledger is of, and whether its store says so too.
+SELECT lake, stored FROM lake.identity;
+
+-- name: make_lake(lake)!
+-- The first who says so has said it.
+INSERT INTO lake.identity (lake) VALUES (:lake) ON CONFLICT DO NOTHING;
+
+-- name: lake_is_stored()!
+-- The store says the same.
+UPDATE lake.identity SET stored = true WHERE NOT stored;
+
+-- name: adopt_lake(lake)!
+-- Another one from now on.
+INSERT INTO lake.identity (lake, stored) VALUES (:lake, true)
+ON CONFLICT (one) DO UPDATE SET lake = excluded.lake, made_at = now(), stored = true
+WHERE (identity.lake, identity.stored) IS DISTINCT FROM (excluded.lake, true);
+
+-- name: has_manifests()$
+-- Whether anything was ever planned.
+SELECT EXISTS (SELECT FROM lake.manifests);
+
+-- name: has_commits()$
+-- Whether anything was ever committed.
+SELECT EXISTS (SELECT FROM lake.manifests WHERE committed_at IS NOT NULL);
+
+-- name: changes(dataset)$
+-- Changes of what readers are to see.
+SELECT coalesce(sum(changes), 0) FROM lake.manifests WHERE dataset = :dataset;
+
+-- ---------------------------------------------------------------- recording
+
+-- name: read_one_moment#
+-- What the following statements see is of one moment.
+SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY;
+
+-- name: unrecorded_schemas(dataset)
+-- record_class: SchemaVersion
+-- Versions without a document, oldest first.
+SELECT dataset, version, columns, changes, manifest_id, created_at
+FROM lake.schema_versions WHERE dataset = :dataset AND NOT recorded ORDER BY version;
+
+-- name: schema_recorded(dataset, version)!
+-- The store has a document of it.
+UPDATE lake.schema_versions SET recorded = true WHERE dataset = :dataset AND version = :version;
+
+-- name: unrecorded_commits(dataset, manifest_id)
+-- Committed manifests that changed since their document was written, read from the unrecorded_manifests index.
+SELECT manifest_id, recorded_changes FROM lake.manifests
+WHERE dataset = :dataset AND committed_at IS NOT NULL AND recorded_changes IS DISTINCT FROM changes
+    AND (:manifest_id::text IS NULL OR manifest_id = :manifest_id)
+ORDER BY committed_at, manifest_id;
+
+-- name: recorded_manifest(dataset, manifest_id)^
+-- What a document says of its manifest.
+SELECT manifest_id, landing_group, slug, sequence, state, attempt, files, bytes, engine_run_id, schema_version,
+    error_message, planned_at, started_at, committed_at, metrics, changes, quarantined_records
+FROM lake.manifests WHERE dataset = :dataset AND manifest_id = :manifest_id;
+
+-- name: recorded_files(dataset, manifest_id)
+-- And of its files, every version of each.
+SELECT id, s3_key, etag, size, last_modified, landing_group, status, glue_job_run_id, retry_count, error_class,
+    error_message, discovered_at, claimed_at, processed_at, rows_read, rows_written, rows_rescued, rows_quarantined,
+    rows_dropped, rows_exploded, archived_key
+FROM lake.file_processing_status WHERE dataset = :dataset AND manifest_id = :manifest_id ORDER BY id;
+
+-- name: recorded_outputs(dataset, manifest_id)
+-- And of its outputs.
+SELECT path, attempt, rows, bytes, file_id, staged_path FROM lake.outputs
+WHERE dataset = :dataset AND manifest_id = :manifest_id AND committed ORDER BY path;
+
+-- name: commit_recorded(dataset, manifest_id, changes)!
+-- The store has a document of so many changes.
+UPDATE lake.manifests SET recorded_changes = greatest(recorded_changes, :changes::bigint)
+WHERE dataset = :dataset AND manifest_id = :manifest_id;
+
+-- name: lock_mark(dataset)$
+-- One at a time raises a dataset's mark; ends with the transaction.
+SELECT pg_advisory_xact_lock(hashtextextended('lake.mark.' || :dataset, 0));
+
+-- name: unwritten_mark(dataset)^
+-- The changes that documents tell of, where the mark in the store counts fewer.
+SELECT found.changes, found.committed_at FROM (
+    SELECT sum(recorded_changes)::bigint AS changes, max(committed_at) AS committed_at FROM lake.manifests
+    WHERE dataset = :dataset AND recorded_changes IS NOT NULL
+) found
+WHERE found.changes > coalesce((SELECT m.changes FROM lake.marks m WHERE m.dataset = :dataset), 0);
+
+-- name: save_mark(dataset, changes)!
+-- The mark in the store counts so many.
+INSERT INTO lake.marks (dataset, changes) VALUES (:dataset, :changes)
+ON CONFLICT (dataset) DO UPDATE SET changes = excluded.changes;
+
+-- name: forget_mark(dataset)!
+-- There is none, or it is not to be relied on.
+DELETE FROM lake.marks WHERE dataset = :dataset;
+
+-- name: forget_recorded_commits(dataset)!
+-- No document is to be relied on.
+UPDATE lake.manifests SET recorded_changes = NULL WHERE dataset = :dataset AND recorded_changes IS NOT NULL;
+
+-- name: forget_recorded_schemas(dataset)!
+-- Nor of the schema.
+UPDATE lake.schema_versions SET recorded = false WHERE dataset = :dataset AND recorded;
+
+-- ---------------------------------------------------------------- rebuilding
+
+-- name: knows_dataset(dataset)$
+-- Whether there are rows of it.
+SELECT EXISTS (SELECT FROM lake.manifests WHERE dataset = :dataset)
+    OR EXISTS (SELECT FROM lake.file_processing_status WHERE dataset = :dataset);
+
+-- name: leased_manifest(dataset)$
+-- A manifest that a worker is converting.
+SELECT manifest_id FROM lake.manifests
+WHERE dataset = :dataset AND state = 'RUNNING' AND lease_expires_at >= clock_timestamp() ORDER BY manifest_id LIMIT 1;
+
+-- name: create_rebuilt#
+-- Where a dataset's rows are put together, beside what the store holds.
+CREATE TEMP TABLE rebuilt_manifests ON COMMIT DROP AS SELECT * FROM lake.manifests WITH NO DATA;
+CREATE TEMP TABLE rebuilt_files ON COMMIT DROP AS
+    SELECT *, false AS located, false AS lost, 0::bigint AS new_id FROM lake.file_processing_status WITH NO DATA;
+ALTER TABLE rebuilt_files ALTER located SET DEFAULT false, ALTER lost SET DEFAULT false;
+CREATE TEMP TABLE rebuilt_planned ON COMMIT DROP AS SELECT * FROM lake.file_processing_status WITH NO DATA;
+CREATE TEMP TABLE rebuilt_outputs ON COMMIT DROP AS SELECT *, ''::text AS fault FROM lake.outputs WITH NO DATA;
+CREATE TEMP TABLE rebuilt_stored (
+    key text COLLATE "C", size bigint, etag text COLLATE "C", last_modified timestamptz
+) ON COMMIT DROP;
+CREATE TEMP TABLE rebuilt_seen (manifest_id text COLLATE "C", attempt int) ON COMMIT DROP;
+CREATE TEMP TABLE rebuilt_names (
+    manifest_id text COLLATE "C", attempt int, path text COLLATE "C", bytes bigint, last_modified timestamptz
+) ON COMMIT DROP;
+CREATE TEMP TABLE rebuilt_candidates (
+    new_id bigint, etag text COLLATE "C", rank int, key text COLLATE "C", size bigint, stored_etag text COLLATE "C"
+) ON COMMIT DROP;
+
+-- name: index_rebuilt#
+-- Everything was copied in.
+CREATE INDEX ON rebuilt_manifests (manifest_id);
+CREATE INDEX ON rebuilt_files (s3_key, etag);
+CREATE INDEX ON rebuilt_files (manifest_id);
+CREATE INDEX ON rebuilt_outputs (path);
+CREATE INDEX ON rebuilt_stored (key);
+ANALYZE rebuilt_manifests;
+ANALYZE rebuilt_files;
+ANALYZE rebuilt_outputs;
+ANALYZE rebuilt_stored;
+
+-- name: settle_rebuilt_files()!
+-- A version that several documents tell of is where it was last: it has left the other manifests.
+DELETE FROM rebuilt_files f USING (
+    SELECT ctid AS place, row_number() OVER (
+        PARTITION BY s3_key, etag ORDER BY coalesce(processed_at, claimed_at, discovered_at) DESC, id DESC
+    ) AS position FROM rebuilt_files
+) found WHERE f.ctid = found.place AND found.position > 1;
+
+-- name: add_planned_files()!
+-- What only manifests without a commit document tell of.
+INSERT INTO rebuilt_files (manifest_id, id, s3_key, etag, size, landing_group, archived_key, status, discovered_at,
+    claimed_at, last_modified, retry_count, located, lost)
+SELECT DISTINCT ON (p.s3_key, p.etag) p.manifest_id, p.id, p.s3_key, p.etag, p.size, p.landing_group, p.archived_key,
+    'PROCESSING', now(), now(), coalesce(s.last_modified, now()), 0, false, false
+FROM rebuilt_planned p
+LEFT JOIN rebuilt_stored s ON s.key = coalesce(p.archived_key, p.s3_key)
+WHERE NOT EXISTS (SELECT FROM rebuilt_files f WHERE f.s3_key = p.s3_key AND f.etag = p.etag)
+ORDER BY p.s3_key, p.etag, p.manifest_id;
+
+-- name: rebuilt_ids_collide(dataset)$
+-- Whether the files' numbers, which they take along, are taken; if not, they keep them.
+WITH kept AS (UPDATE rebuilt_files SET new_id = id)
+SELECT EXISTS (SELECT FROM rebuilt_files GROUP BY id HAVING count(*) > 1) OR EXISTS (
+    SELECT FROM rebuilt_files r JOIN lake.file_processing_status f ON f.id = r.id WHERE f.dataset <> :dataset
+);
+
+-- name: renumber_rebuilt#
+-- New numbers in the order in which they were discovered, above all others; the documents tell of the old ones.
+UPDATE rebuilt_files f SET new_id = numbered.new_id FROM (
+    SELECT r.ctid AS place, row_number() OVER (ORDER BY r.discovered_at, r.id) + greatest(
+        (SELECT max(id) FROM lake.file_processing_status), (SELECT max(id) FROM rebuilt_files)
+    ) AS new_id FROM rebuilt_files r
+) numbered WHERE f.ctid = numbered.place;
+UPDATE rebuilt_outputs o SET file_id = f.new_id FROM rebuilt_files f
+WHERE f.manifest_id = o.manifest_id AND f.id = o.file_id;
+UPDATE rebuilt_manifests SET recorded_changes = NULL;
+
+-- name: supersede_rebuilt()!
+-- A file set aside of which a newer version was converted elsewhere; its own document knew nothing of that.
+UPDATE rebuilt_files older SET status = 'SUPERSEDED'
+WHERE older.status = 'QUARANTINED' AND EXISTS (
+    SELECT FROM rebuilt_files newer WHERE newer.s3_key = older.s3_key AND newer.new_id > older.new_id
+);
+
+-- name: name_rebuilt_outputs(stem)!
+-- Which manifest and attempt the names of curated files tell of.
+INSERT INTO rebuilt_names
+SELECT found.parts[1], found.parts[2]::int, found.key, found.size, found.last_modified
+FROM (
+    SELECT key, size, last_modified, regexp_match(key, '([^/]+)-a(\d{1,9})-\d+\.parquet$') AS parts FROM rebuilt_stored
+    WHERE starts_with(key, :stem)
+) found
+WHERE found.parts IS NOT NULL;
+
+-- name: list_candidates(source, archive, quarantine)!
+-- Where each file may lie: the better guess first.
+INSERT INTO rebuilt_candidates
+SELECT f.new_id, f.etag, c.rank, s.key, s.size, s.etag AS stored_etag
+FROM rebuilt_files f
+CROSS JOIN LATERAL (SELECT substr(f.s3_key, length(:source) + 1) AS relative) r
+CROSS JOIN LATERAL (VALUES
+    (0, f.s3_key), (1, f.archived_key), (2, :archive::text || r.relative || '~' || f.etag), (3, :archive || r.relative),
+    (4, :quarantine || r.relative || '~' || f.etag), (5, :quarantine || r.relative)
+) AS c (rank, key)
+JOIN rebuilt_stored s ON s.key = c.key AND s.size = f.size;
+
+-- name: locate_by_etag()!
+-- Copies keep the ETag, nearly always.
+UPDATE rebuilt_files f SET located = true, archived_key = nullif(found.key, f.s3_key)
+FROM (
+    SELECT DISTINCT ON (new_id) new_id, key FROM rebuilt_candidates WHERE stored_etag = etag ORDER BY new_id, rank
+) found WHERE f.new_id = found.new_id;
+
+-- name: doubtful_candidates()
+-- The others: of the same size, and it takes a closer look to say whether they are copies.
+SELECT c.new_id, c.etag, c.key, c.size, c.stored_etag FROM rebuilt_candidates c
+JOIN rebuilt_files f USING (new_id) WHERE NOT f.located AND c.rank > 0 ORDER BY c.new_id, c.rank DESC;
+
+-- name: locate_files(ids, keys)!
+-- They are.
+UPDATE rebuilt_files f SET located = true, archived_key = found.key
+FROM unnest(:ids::bigint[], :keys::text[]) AS found (id, key) WHERE f.new_id = found.id;
+
+-- name: locate_mended(source, quarantine)!
+-- What lies in quarantine under a file's name is that file, mended.
+UPDATE rebuilt_files f SET located = true, archived_key = s.key
+FROM rebuilt_stored s
+WHERE NOT f.located AND f.status = 'QUARANTINED' AND s.key = :quarantine || substr(f.s3_key, length(:source) + 1);
+
+-- name: name_lost(source, archive, quarantine, moves)!
+-- Files that were converted, or set aside, and are nowhere: those that move were moved, and deleted from there.
+UPDATE rebuilt_files f
+SET lost = true, archived_key = coalesce(archived_key, CASE WHEN :moves::boolean THEN
+        CASE WHEN status = 'QUARANTINED' THEN :quarantine ELSE :archive::text END || substr(s3_key, length(:source) + 1)
+    END)
+WHERE NOT located AND status IN ('SUCCEEDED', 'QUARANTINED');
+
+-- name: rebuilt_staged()
+-- Staged content that names were still to get when the document was written.
+SELECT staged_path FROM rebuilt_outputs WHERE staged_path IS NOT NULL;
+
+-- name: release_rebuilt(paths)!
+-- Staging is cleared after the names have their content.
+UPDATE rebuilt_outputs SET staged_path = NULL WHERE staged_path = ANY (:paths::text[]);
+
+-- name: fault_sizes()!
+-- Outputs that the store does not hold as they were written.
+UPDATE rebuilt_outputs o SET fault = CASE WHEN found.size IS NULL THEN 'missing' ELSE 'differs' END
+FROM (
+    SELECT r.path, s.size FROM rebuilt_outputs r LEFT JOIN rebuilt_stored s ON s.key = r.path
+    WHERE r.staged_path IS NULL AND s.size IS DISTINCT FROM r.bytes
+) found WHERE o.path = found.path;
+
+-- name: intact_outputs()
+-- Parquet files whose footers are to be asked.
+SELECT path, rows FROM rebuilt_outputs
+WHERE fault IS NULL AND staged_path IS NULL AND right(path, 8) = '.parquet' ORDER BY path;
+
+-- name: fault_outputs(paths)!
+-- Footers that tell of other rows, or that cannot be read.
+UPDATE rebuilt_outputs SET fault = 'differs' WHERE path = ANY (:paths::text[]);
+
+-- name: replan_faulty_manifests()!
+-- To be converted again, from where the raw files lie now.
+UPDATE rebuilt_manifests SET state = 'PLANNED', planned_at = now(), changes = changes + 1, recorded_changes = NULL
+WHERE manifest_id IN (SELECT manifest_id FROM rebuilt_outputs WHERE fault IS NOT NULL);
+
+-- name: replan_faulty_files()!
+-- And their files with them.
+UPDATE rebuilt_files SET status = 'PENDING', retry_count = 0, error_class = NULL, error_message = NULL
+WHERE status = 'SUCCEEDED' AND manifest_id IN (SELECT manifest_id FROM rebuilt_outputs WHERE fault IS NOT NULL);
+
+-- name: unfound_plans()
+-- Manifests without a commit document of which a raw file was not found.
+SELECT DISTINCT m.manifest_id FROM rebuilt_manifests m JOIN rebuilt_files f USING (manifest_id)
+WHERE m.committed_at IS NULL AND NOT f.located ORDER BY m.manifest_id;
+
+-- name: named_outputs(manifest_id)
+-- What lies under names of the manifest.
+SELECT attempt, path, bytes FROM rebuilt_names WHERE manifest_id = :manifest_id ORDER BY attempt, path;
+
+-- name: commit_found_manifest(manifest_id, attempt)!
+-- Its outputs are all that there is of it.
+UPDATE rebuilt_manifests m SET state = 'COMMITTED', attempt = :attempt, changes = greatest(m.changes, 1), committed_at = (
+    SELECT max(n.last_modified) FROM rebuilt_names n WHERE n.manifest_id = m.manifest_id AND n.attempt = :attempt
+) WHERE m.manifest_id = :manifest_id;
+
+-- name: commit_found_files(manifest_id, keys, rows)!
+-- Its files with rows in them succeeded; of those without it is known by where they lie.
+UPDATE rebuilt_files f
+SET rows_written = coalesce(found.rows, 0),
+    status = CASE WHEN found.rows IS NULL AND starts_with(f.archived_key, 'quarantine/') THEN 'QUARANTINED'
+        ELSE 'SUCCEEDED' END
+FROM (
+    SELECT r.new_id, u.rows FROM rebuilt_files r
+    LEFT JOIN unnest(:keys::text[], :rows::bigint[]) AS u (key, rows) ON u.key = r.s3_key
+    WHERE r.manifest_id = :manifest_id
+) found WHERE f.new_id = found.new_id;
+
+-- name: drop_unfound_files(manifest_id)!
+-- Files that are nowhere cannot be converted.
+WITH dropped AS (
+    DELETE FROM rebuilt_files WHERE manifest_id = :manifest_id AND NOT located AND coalesce(rows_written, 0) = 0
+    RETURNING s3_key
+)
+INSERT INTO rebuilt_planned (manifest_id, s3_key, status) SELECT :manifest_id, s3_key, 'FAILED' FROM dropped;
+
+-- name: drop_empty_manifest(manifest_id)!
+-- Nothing is left to be done of it.
+DELETE FROM rebuilt_manifests m WHERE m.manifest_id = :manifest_id
+    AND NOT EXISTS (SELECT FROM rebuilt_files f WHERE f.manifest_id = m.manifest_id);
+
+-- name: add_rebuilt_leftovers()!
+-- What no commit lists, of manifests that are whole or can be converted anew from all of their files.
+INSERT INTO rebuilt_outputs (manifest_id, path, attempt, rows, bytes, committed)
+SELECT n.manifest_id, n.path, n.attempt, 0, n.bytes, false FROM rebuilt_names n
+JOIN rebuilt_manifests m USING (manifest_id)
+WHERE NOT EXISTS (SELECT FROM rebuilt_outputs o WHERE o.path = n.path)
+    AND NOT EXISTS (SELECT FROM rebuilt_outputs o WHERE o.manifest_id = n.manifest_id AND o.fault IS NOT NULL)
+    AND NOT EXISTS (SELECT FROM rebuilt_planned p WHERE p.manifest_id = n.manifest_id AND p.status = 'FAILED');
+
+-- name: raise_attempts()!
+-- An attempt's number is not given again where it has left something.
+UPDATE rebuilt_manifests m SET attempt = greatest(m.attempt, seen.attempt) FROM (
+    SELECT manifest_id, max(attempt) AS attempt
+    FROM (SELECT manifest_id, attempt FROM rebuilt_names UNION ALL SELECT manifest_id, attempt FROM rebuilt_seen) found
+    GROUP BY manifest_id
+) seen WHERE m.manifest_id = seen.manifest_id;
+
+-- name: rebuilt_totals()^
+-- What there is of everything.
+SELECT (SELECT count(*) FROM rebuilt_manifests),
+    (SELECT count(*) FROM rebuilt_manifests WHERE state <> 'COMMITTED'),
+    (SELECT count(*) FROM rebuilt_files),
+    (SELECT count(*) FROM rebuilt_outputs WHERE committed IS NOT false AND fault IS NULL),
+    (SELECT coalesce(sum(rows), 0)::bigint FROM rebuilt_outputs WHERE committed IS NOT false AND fault IS NULL);
+
+-- name: found_output_missing(most)
+-- Outputs of a commit that are not there.
+SELECT count(*) OVER (), path FROM rebuilt_outputs WHERE fault = 'missing' ORDER BY path LIMIT :most;
+
+-- name: found_output_differs(most)
+-- Outputs that are not what was committed.
+SELECT count(*) OVER (), path FROM rebuilt_outputs WHERE fault = 'differs' ORDER BY path LIMIT :most;
+
+-- name: found_raw_missing(most)
+-- Raw files that are nowhere.
+SELECT count(*) OVER (), s3_key FROM (
+    SELECT s3_key FROM rebuilt_files WHERE lost UNION ALL SELECT s3_key FROM rebuilt_planned WHERE status = 'FAILED'
+) lost ORDER BY s3_key LIMIT :most;
+
+-- name: found_unaccounted(most, archive, quarantine)
+-- Files in the archive and in quarantine that no document tells of.
+SELECT count(*) OVER (), s.key FROM rebuilt_stored s
+WHERE (starts_with(s.key, :archive::text) OR starts_with(s.key, :quarantine))
+    AND NOT EXISTS (SELECT FROM rebuilt_files f WHERE f.archived_key = s.key)
+ORDER BY s.key LIMIT :most;
+
+-- name: found_leftover(most)
+-- Outputs that no commit lists.
+SELECT count(*) OVER (), path FROM rebuilt_outputs WHERE committed IS false ORDER BY path LIMIT :most;
+
+-- name: found_unresolved(most)
+-- Outputs of manifests that nothing tells of, or that can be neither converted anew nor taken as they are.
+SELECT count(*) OVER (), n.path FROM rebuilt_names n
+LEFT JOIN rebuilt_manifests m USING (manifest_id)
+WHERE m.manifest_id IS NULL OR m.committed_at IS NULL
+    AND EXISTS (SELECT FROM rebuilt_planned p WHERE p.manifest_id = n.manifest_id AND p.status = 'FAILED')
+ORDER BY n.path LIMIT :most;
+
+-- name: clear_outputs(dataset)!
+-- All that the ledger has of a dataset goes.
+DELETE FROM lake.outputs WHERE dataset = :dataset;
+
+-- name: clear_manifests(dataset)!
+-- The same.
+DELETE FROM lake.manifests WHERE dataset = :dataset;
+
+-- name: clear_files(dataset)!
+-- The same.
+DELETE FROM lake.file_processing_status WHERE dataset = :dataset;
+
+-- name: clear_schemas(dataset)!
+-- The same.
+DELETE FROM lake.schema_versions WHERE dataset = :dataset;
+
+-- name: clear_report(dataset)!
+-- The same.
+DELETE FROM lake.report_cursors WHERE dataset = :dataset;
+
+-- name: insert_rebuilt_manifests(dataset)!
+-- Nothing is told of them anew but what is planned.
+INSERT INTO lake.manifests (dataset, manifest_id, landing_group, slug, sequence, state, attempt, files, bytes,
+    engine_run_id, schema_version, error_message, planned_at, started_at, committed_at, metrics, changes,
+    recorded_changes, quarantined_records, told_attempt, told_planned_at)
+SELECT :dataset, m.manifest_id, m.landing_group, m.slug, m.sequence, m.state, m.attempt,
+    coalesce(m.files, held.files), coalesce(m.bytes, held.bytes), m.engine_run_id, m.schema_version, m.error_message,
+    coalesce(m.planned_at, now()), m.started_at, m.committed_at, m.metrics, m.changes, m.recorded_changes,
+    m.quarantined_records, CASE WHEN m.state = 'COMMITTED' THEN m.attempt END,
+    CASE WHEN m.state = 'COMMITTED' THEN coalesce(m.planned_at, now()) END
+FROM rebuilt_manifests m
+CROSS JOIN LATERAL (
+    SELECT count(*) AS files, coalesce(sum(size), 0)::bigint AS bytes FROM rebuilt_files f
+    WHERE f.manifest_id = m.manifest_id
+) held;
+
+-- name: insert_rebuilt_files(dataset)!
+-- Where they were found.
+INSERT INTO lake.file_processing_status (dataset, id, s3_key, etag, size, last_modified, landing_group, status,
+    manifest_id, glue_job_run_id, retry_count, error_class, error_message, discovered_at, claimed_at, processed_at,
+    rows_read, rows_written, rows_rescued, rows_quarantined, rows_dropped, rows_exploded, archived_key)
+SELECT :dataset, new_id, s3_key, etag, size, last_modified, landing_group, status, manifest_id, glue_job_run_id,
+    retry_count, error_class, error_message, discovered_at, claimed_at, processed_at, rows_read, rows_written,
+    rows_rescued, rows_quarantined, rows_dropped, rows_exploded, archived_key
+FROM rebuilt_files ORDER BY new_id;
+
+-- name: insert_rebuilt_outputs(dataset)!
+-- Without those at fault, which readers would stumble over.
+INSERT INTO lake.outputs (dataset, path, manifest_id, attempt, rows, bytes, committed, file_id, staged_path)
+SELECT :dataset, path, manifest_id, attempt, rows, bytes, coalesce(committed, true), file_id, staged_path
+FROM rebuilt_outputs WHERE fault IS NULL ORDER BY path;
+
+-- name: insert_rebuilt_schema(dataset, version, columns, changes, manifest_id, created_at)!
+-- As its document says.
+INSERT INTO lake.schema_versions (dataset, version, columns, changes, manifest_id, created_at, recorded)
+VALUES (:dataset, :version, :columns, :changes, :manifest_id, :created_at, true);
+
+-- name: advance_file_ids()$
+-- The next file gets a number above all of these.
+SELECT setval('lake.file_processing_status_id_seq', found.last) FROM (
+    SELECT max(id) AS last FROM lake.file_processing_status
+) found WHERE found.last >= (SELECT last_value FROM lake.file_processing_status_id_seq);

@@ -21,6 +21,7 @@ from lake_pipeline.store.objects import (
     Move,
     StoredObject,
     batched,
+    create,
     described,
     each,
     head_or_none,
@@ -94,6 +95,10 @@ class Directory:
     def put(self, key: str, data: bytes) -> None:
         with translated(key):
             obstore.put(self._store, key, data)
+
+    def put_new(self, key: str, data: bytes) -> bool:
+        with translated(key):
+            return create(self._store, key, data)
 
     def upload(self, files: Sequence[tuple[Path, str]]) -> None:
         for path, key in files:

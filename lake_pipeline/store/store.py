@@ -102,6 +102,10 @@ class Store:
         self._objects.put(key, data)
         return self.head(key)
 
+    def put_new(self, key: str, data: bytes) -> bool:
+        """Put an object under a path that holds none; whether it held none. Of many who try at once, one does."""
+        return self._objects.put_new(key, data)
+
     def put_json(self, key: str, document: Any) -> None:
         self._objects.put(key, json.dumps(document, indent=1, sort_keys=True, default=str).encode())
 
