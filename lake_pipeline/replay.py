@@ -6,6 +6,7 @@ A file that was set aside whole goes into a new manifest. A record goes back wit
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 
 from lake_pipeline.dataset import Dataset
@@ -67,7 +68,8 @@ def replay(lake: Lake, dataset: Dataset, plan: Replay) -> None:
     for key in plan.manifests.values():
         ledger.requeue(dataset.name, key=key)
     if plan.everything:
-        ledger.requeue(dataset.name, status="QUARANTINED")
+        with suppress(NothingMatched):  # every one of them was mended
+            ledger.requeue(dataset.name, status="QUARANTINED")
         return
     for key in set(plan.files) - {item.key for item in landed}:
         ledger.requeue(dataset.name, key=key)

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
+from lake_pipeline.manifests import ManifestFile
+
 FileStatus = Literal["PENDING", "PROCESSING", "SUCCEEDED", "FAILED", "QUARANTINED", "SUPERSEDED"]
 ManifestState = Literal["PLANNED", "RUNNING", "COMMITTED", "FAILED"]
 FILE_STATUSES: tuple[FileStatus, ...] = (
@@ -314,3 +316,18 @@ class Requeued:
 
     files: int
     manifests: int
+
+
+@dataclass(frozen=True)
+class RequeuePlan:
+    """What would go back: how many files, which whole manifests, and of the files those without rows in the lake.
+
+    `outputs`, `rows` and `bytes` count the curated files that would be replaced.
+    """
+
+    files: int
+    manifests: tuple[str, ...]
+    loose: tuple[ManifestFile, ...]
+    outputs: int
+    rows: int
+    bytes: int

@@ -719,24 +719,62 @@ SELECT count(*) FROM pruned;
 -- ---------------------------------------------------------------- requeue
 
 -- name: create_requeued#
--- Where the files to do again are collected.
-CREATE TEMP TABLE requeued (id bigint, manifest_id text COLLATE "C") ON COMMIT DROP;
+-- Where the files to do again are collected. `holder` has the rows of an older version of a quarantined one.
+CREATE TEMP TABLE requeued (id bigint, manifest_id text COLLATE "C", holder text COLLATE "C") ON COMMIT DROP;
 
--- name: select_requeued(dataset, key, status, manifest_id)!
+-- name: select_requeued(dataset, keys, status, error_class, manifest_id, landing_group, partition)!
 -- The files meant, with the manifest that must be replayed for them: a quarantined file has no rows to replace.
 INSERT INTO requeued
-SELECT id, CASE WHEN status <> 'QUARANTINED' THEN manifest_id END
-FROM lake.file_processing_status
-WHERE dataset = :dataset AND status <> 'SUPERSEDED'
-    AND (:key::text IS NULL OR s3_key = :key)
-    AND (:status::text IS NULL OR status = :status)
-    AND (:manifest_id::text IS NULL OR manifest_id = :manifest_id);
+SELECT f.id, CASE WHEN f.status <> 'QUARANTINED' THEN f.manifest_id END, CASE WHEN f.status = 'QUARANTINED' THEN (
+    SELECT older.manifest_id FROM lake.file_processing_status older
+    JOIN lake.manifests m ON m.dataset = older.dataset AND m.manifest_id = older.manifest_id
+    WHERE older.dataset = f.dataset AND older.s3_key = f.s3_key AND older.id < f.id AND m.committed_at IS NOT NULL
+        AND older.status IN ('PENDING', 'PROCESSING', 'SUCCEEDED', 'FAILED')
+    ORDER BY older.id DESC LIMIT 1
+) END
+FROM lake.file_processing_status f
+WHERE f.dataset = :dataset AND f.status <> 'SUPERSEDED'
+    AND (:keys::text[] IS NULL OR f.s3_key = ANY (:keys))
+    AND (:status::text IS NULL OR f.status = :status)
+    AND (:error_class::text IS NULL OR f.error_class = :error_class)
+    AND (:manifest_id::text IS NULL OR f.manifest_id = :manifest_id)
+    AND (:landing_group::text IS NULL OR f.landing_group = :landing_group)
+    AND (:partition::text IS NULL OR f.manifest_id IN (
+        SELECT o.manifest_id FROM lake.outputs o
+        WHERE o.dataset = :dataset AND o.committed AND strpos('/' || o.path, :partition) > 0
+    ));
 
 -- name: running_of_requeued(dataset)$
 -- A manifest of them that someone is working on.
 SELECT manifest_id FROM lake.manifests
-WHERE dataset = :dataset AND manifest_id IN (SELECT manifest_id FROM requeued) AND state = 'RUNNING'
+WHERE dataset = :dataset AND state = 'RUNNING'
+    AND manifest_id IN (SELECT manifest_id FROM requeued UNION SELECT holder FROM requeued)
 ORDER BY manifest_id LIMIT 1;
+
+-- name: requeued_manifests()
+-- The manifests whose rows are made again.
+SELECT manifest_id FROM requeued WHERE manifest_id IS NOT NULL
+UNION SELECT holder FROM requeued WHERE holder IS NOT NULL ORDER BY 1;
+
+-- name: requeued_files(dataset)$
+-- How many files the two statements below send back.
+SELECT count(*) FROM lake.file_processing_status f
+WHERE f.dataset = :dataset AND (
+    f.manifest_id IN (SELECT manifest_id FROM requeued) AND f.status IN ('SUCCEEDED', 'FAILED')
+    OR f.id IN (SELECT id FROM requeued WHERE manifest_id IS NULL) AND f.status IN ('QUARANTINED', 'FAILED')
+);
+
+-- name: requeued_outputs(dataset, manifest_ids)^
+-- The curated files that the next commits of these manifests replace.
+SELECT count(*), coalesce(sum(rows), 0)::bigint, coalesce(sum(bytes), 0)::bigint FROM lake.outputs
+WHERE dataset = :dataset AND manifest_id = ANY (:manifest_ids) AND committed;
+
+-- name: requeued_loose(dataset)
+-- record_class: ManifestFile
+-- Those of the files that have no rows in the lake.
+SELECT f.id, f.s3_key AS key, f.etag, f.size, coalesce(f.archived_key, f.s3_key) AS location
+FROM lake.file_processing_status f JOIN requeued r ON r.id = f.id
+WHERE f.dataset = :dataset AND r.manifest_id IS NULL AND f.status IN ('QUARANTINED', 'FAILED') ORDER BY f.s3_key;
 
 -- name: replan_requeued(dataset)!
 -- Their manifests are planned again; attempts go on counting, failures start over.
@@ -752,14 +790,15 @@ SET status = 'PENDING', retry_count = 0, error_class = NULL, error_message = NUL
 WHERE dataset = :dataset AND manifest_id IN (SELECT manifest_id FROM requeued)
     AND status IN ('SUCCEEDED', 'FAILED');
 
--- name: requeue_loose(dataset)!
--- Files that have no rows in the lake are claimable again.
+-- name: requeue_loose(dataset)
+-- Files that have no rows in the lake are claimable again; their keys.
 UPDATE lake.file_processing_status
 SET status = 'PENDING', manifest_id = NULL, retry_count = 0, error_class = NULL, error_message = NULL, rows_read = NULL,
     rows_written = NULL, rows_rescued = NULL, rows_quarantined = NULL, rows_dropped = NULL, rows_exploded = NULL,
     processed_at = NULL
 WHERE dataset = :dataset AND id IN (SELECT id FROM requeued WHERE manifest_id IS NULL)
-    AND status IN ('QUARANTINED', 'FAILED');
+    AND status IN ('QUARANTINED', 'FAILED')
+RETURNING s3_key;
 
 -- ---------------------------------------------------------------- reading
 
