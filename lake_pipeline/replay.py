@@ -67,12 +67,10 @@ def replay(lake: Lake, dataset: Dataset, plan: Replay) -> None:
     ledger.register(dataset.name, landed)
     for key in plan.manifests.values():
         ledger.requeue(dataset.name, key=key)
-    if plan.everything:
-        with suppress(NothingMatched):  # every one of them was mended
-            ledger.requeue(dataset.name, status="QUARANTINED")
-        return
-    for key in set(plan.files) - {item.key for item in landed}:
-        ledger.requeue(dataset.name, key=key)
+    keys = sorted(set(plan.files) - {item.key for item in landed})
+    if keys or plan.everything:
+        with suppress(NothingMatched):  # all were mended, or sent back before
+            ledger.requeue(dataset.name, key=None if plan.everything else keys, status="QUARANTINED")
 
 
 def _is_mended(store: Store, file: SetAsideFile) -> bool:
