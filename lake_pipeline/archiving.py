@@ -50,6 +50,7 @@ def _archive_again(dataset: Dataset, store: Store, ledger: Ledger) -> int:
         held = zip(files, store.heads([file.location for file in files]), strict=True)
         same = [file for file, there in held if there is None or store.is_copy_of(there, file.size, file.etag)]
         outcomes = store.move_all([Move(file.key, file.location, file.size, file.etag) for file in same])
+        failpoint("archive.moved")
         # Where another version lies there, or nothing does, it was seen before it was moved away.
         done = [
             file

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -423,6 +426,36 @@ def test_a_version_that_lands_while_the_one_before_it_is_converted_replaces_it_n
     assert seen == [["e1", "e2", "e3"], ["e1", "e10", "e2", "e3"]]
     assert ids(lake) == ["e1", "e11", "e2", "e3"]
     assert [status for status, _ in versions(lake, key)] == ["SUPERSEDED", "SUCCEEDED"]
+    assert is_settled(lake)
+
+
+def test_a_file_overwritten_and_deleted_again_and_again_ends_with_the_rows_that_landed_last(lake: Lake) -> None:
+    stop = threading.Event()
+
+    def overwrite() -> int:
+        number = 100
+        while not stop.is_set():
+            number += 1
+            land(lake, A, event(number), event(number + 1000))
+            if number % 3 == 0:
+                with suppress(LakeError):  # it may have been moved away
+                    lake.store.delete([A])
+        return number
+
+    with ThreadPoolExecutor() as pool:
+        overwriting = pool.submit(overwrite)
+        for _ in range(4):
+            work(lake)
+            low, high = sorted(int(found[1:]) for found in ids(lake) if found != "e3")
+            assert (low, high) == (1, 2) or high - low == 1000, "rows of one version, all of them"
+        stop.set()
+        assert overwriting.result() > 110
+    land(lake, A, event(7), event(8))
+    work(lake)
+
+    assert ids(lake) == ["e3", "e7", "e8"]
+    current = [status for status, _ in versions(lake) if status != "SUPERSEDED"]
+    assert current == ["SUCCEEDED"]
     assert is_settled(lake)
 
 

@@ -424,9 +424,9 @@ SET status = 'SUCCEEDED', retry_count = 0, error_class = NULL, error_message = N
 WHERE dataset = :dataset AND manifest_id = :manifest_id AND status IN ('PENDING', 'PROCESSING', 'FAILED');
 
 -- name: recommit_manifest(dataset, manifest_id)!
--- And so is the manifest: readers are to see what they saw.
+-- And so is the manifest: readers are to see what they saw, and no commit is to be told of.
 UPDATE lake.manifests
-SET state = 'COMMITTED', failures = 0, lease_expires_at = NULL, error_message = NULL
+SET state = 'COMMITTED', failures = 0, lease_expires_at = NULL, error_message = NULL, told_attempt = attempt
 WHERE dataset = :dataset AND manifest_id = :manifest_id;
 
 -- name: replan_files(dataset, manifest_id)!
