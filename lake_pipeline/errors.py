@@ -57,6 +57,10 @@ class LedgerError(LakeError):
     """The ledger refused or failed."""
 
 
+class LedgerUnreachable(LedgerError):
+    """The ledger's database does not answer."""
+
+
 class NothingMatched(LedgerError):
     """Nothing in the ledger matches."""
 

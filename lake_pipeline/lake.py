@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 from lake_pipeline.dataset import Dataset
 from lake_pipeline.declarations import load_datasets
@@ -12,7 +13,7 @@ from lake_pipeline.engines.environment import check_spark
 from lake_pipeline.errors import SettingsError, UnknownDataset
 from lake_pipeline.ledger.ledger import Ledger
 from lake_pipeline.ledger.migrate import migrate
-from lake_pipeline.ledger.postgres import database_url
+from lake_pipeline.ledger.postgres import database_url, revive_embedded
 from lake_pipeline.schemas import Schema
 from lake_pipeline.settings import Settings
 from lake_pipeline.store import Store
@@ -64,7 +65,7 @@ def open_lake(settings: Settings) -> Iterator[Lake]:
     except OSError as error:
         raise SettingsError(f"LAKE_HOME={settings.home}: {error}") from error
     migrate(url)
-    with Ledger.open(url) as ledger:
+    with Ledger.open(url, revive=partial(revive_embedded, settings)) as ledger:
         yield Lake(settings, datasets, store, ledger)
 
 
