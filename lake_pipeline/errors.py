@@ -105,6 +105,10 @@ class ConservationError(LakeError):
     """Rows read and exploded are not rows written, quarantined and dropped, so nothing was published."""
 
 
+class DiskFull(LakeError):
+    """A disk of this machine is full."""
+
+
 class EngineError(LakeError):
     """The engine did not finish the conversion."""
 

@@ -18,7 +18,7 @@ Commit = Literal["committed", "not committed"]
 
 @dataclass
 class Outage:
-    """Every connection breaks and none is taken for `seconds`, from when the ledger says something that holds `part`.
+    """Every connection breaks and none is taken for `seconds`, from when someone says something that holds `part`.
 
     The statement itself does not reach the server.
     """
@@ -58,10 +58,10 @@ class PostgresProxy:
     def is_away(self) -> bool:
         return time.monotonic() < self._away_until
 
-    def fault_of(self, message: bytes) -> Outage | CutCommit | None:
+    def fault_of(self, message: bytes, of_ledger: bool) -> Outage | CutCommit | None:
         with self._lock:
             for fault in self.faults:
-                if fault.part.encode() in message:
+                if fault.part.encode() in message and (of_ledger or isinstance(fault, Outage)):
                     self.faults.remove(fault)
                     return fault
         return None
@@ -148,22 +148,22 @@ class _Connection:
     def _to_server(self) -> None:
         startup = self._read(4)
         startup += self._read(struct.unpack("!i", startup)[0] - 4)
-        is_ledgers = b"application_name\0lake\0" in startup
+        of_ledger = b"application_name\0lake\0" in startup
         self._server.sendall(startup)
         while True:
             kind = self._read(1)
             length = self._read(4)
             body = self._read(struct.unpack("!i", length)[0] - 4)
-            if is_ledgers and not self._may_pass(kind, body):
+            if not self._may_pass(kind, body, of_ledger):
                 return
             self._server.sendall(kind + length + body)
             if self._swallows.is_set():
                 # The other way ends this connection, once the server has answered.
                 self._read(1)
 
-    def _may_pass(self, kind: bytes, body: bytes) -> bool:
+    def _may_pass(self, kind: bytes, body: bytes, of_ledger: bool) -> bool:
         """Whether the message may reach the server."""
-        if kind in b"QP" and (fault := self._proxy.fault_of(body)):
+        if kind in b"QP" and (fault := self._proxy.fault_of(body, of_ledger)):
             if isinstance(fault, Outage):
                 self._proxy.go_away(fault.seconds)
                 return False

@@ -49,7 +49,8 @@ class AttemptLedger(LedgerConnection):
     def begin_attempt(self, dataset: str, manifest_id: str, worker: str, lease: timedelta) -> int:
         """Take a manifest, in whatever state it is, and return the attempt's number.
 
-        A worker may take over from itself, as it does where the answer to its first try was lost. The manifest's files may have changed since they were planned: read `manifest_files`.
+        A worker may take over from itself, as it does where the answer to its first try was lost. Files may have
+        changed since they were planned: read `manifest_files`.
 
         Raises:
             LeaseLost: another worker holds it.

@@ -116,7 +116,7 @@ class LedgerConnection:
             check=ConnectionPool[Connection].check_connection,
             open=False,
             name="lake",
-            timeout=_CONNECT_SECONDS,
+            timeout=min(_CONNECT_SECONDS, patience.total_seconds()),
             # Else its own pauses grow to minutes, and it is late to see that the server is there again.
             reconnect_timeout=_CONNECT_SECONDS,
         ) as pool:
