@@ -70,21 +70,13 @@ def check_near(lake: Lake) -> None:
     assert set(stored(lake, "curated/")) == {output.path for output in lake.ledger.committed_outputs("events")}
 
 
-def test_x_dagster_away(near: Lake, proxy: PostgresProxy) -> None:
-    proxy.faults.append(Outage("INSERT INTO event_logs", 25))
-    try:
-        print(run(near))
-    finally:
-        print(near.ledger.manifests("events"))
-    check_near(near)
-    assert False
+# What Dagster says first, of a run that begins, of one that ends, and of an event in between.
+SAID_BY_DAGSTER = ("INSERT INTO runs", 'ASSET_MATERIALIZATION\\"', "LOGS_CAPTURED")
 
 
-def test_y_dagster_away(near: Lake, proxy: PostgresProxy) -> None:
-    proxy.faults.append(Outage("PipesSubprocess", 25))
-    try:
-        print(run(near))
-    finally:
-        print(near.ledger.manifests("events"))
+def test_z(near: Lake, proxy: PostgresProxy) -> None:
+    proxy.faults += [Outage("INSERT INTO runs", 14), Outage("ASSET_MATERIALIZATION", 14), Outage("LOGS_CAPTURED", 14)]
+    print(run(near))
+    print(near.ledger.manifests("events"))
     check_near(near)
     assert False

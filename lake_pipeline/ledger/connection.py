@@ -16,8 +16,7 @@ from psycopg_pool import ConnectionPool
 
 from lake_pipeline.errors import LeaseLost, LedgerError, LedgerUnreachable
 from lake_pipeline.ledger import models
-from lake_pipeline.ledger.postgres import shown_url
-from lake_pipeline.ledger.retrying import PATIENCE, may_be_repeated, passes, repeated
+from lake_pipeline.ledger.retrying import PATIENCE, failure, may_be_repeated, repeated
 from lake_pipeline.manifests import ManifestFile
 
 Connection = psycopg.Connection[tuple[Any, ...]]
@@ -107,7 +106,7 @@ class LedgerConnection:
         try:
             psycopg.connect(url, **options).close()  # the pool would try for a while, and not say why
         except psycopg.Error as error:
-            raise LedgerError(f"{shown_url(url)}: {error}") from error
+            raise failure(error, url) from error
         with ConnectionPool[Connection](
             url,
             min_size=min_size,
@@ -137,10 +136,8 @@ class LedgerConnection:
                 self._is_doubtful = False
                 yield connection
         except psycopg.Error as error:
-            if not passes(error):
-                raise LedgerError(str(error)) from error
             self._is_doubtful = True
-            raise LedgerUnreachable(str(error)) from error
+            raise failure(error) from error
 
     def _reach(self) -> None:
         try:

@@ -13,7 +13,8 @@ from typing import Any, TypeVar
 import psycopg
 
 from lake_pipeline.backoff import pauses
-from lake_pipeline.errors import LedgerUnreachable
+from lake_pipeline.errors import LedgerError, LedgerUnreachable
+from lake_pipeline.ledger.postgres import shown_url
 
 _log = logging.getLogger(__name__)
 _T = TypeVar("_T")
@@ -32,6 +33,12 @@ def passes(error: psycopg.Error) -> bool:
     """Whether the same transaction may succeed by and by; what broke without an answer has no code."""
     code = error.sqlstate
     return isinstance(error, psycopg.OperationalError) if code is None else code.startswith(_PASSING)
+
+
+def failure(error: psycopg.Error, url: str = "") -> LedgerError:
+    """What a client's error is to callers, with the `url` where it is of connecting; its password is not shown."""
+    kind = LedgerUnreachable if passes(error) else LedgerError
+    return kind(f"{shown_url(url)}: {error}" if url else str(error))
 
 
 def patiently(act: Callable[[], _T], what: str, patience: timedelta = PATIENCE) -> _T:
