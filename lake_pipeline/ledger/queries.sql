@@ -8,6 +8,10 @@ SELECT pg_advisory_xact_lock(hashtextextended('lake.dataset.' || :dataset, 0));
 -- What works on one manifest runs beside others of its dataset, but not beside lock_dataset.
 SELECT pg_advisory_xact_lock_shared(hashtextextended('lake.dataset.' || :dataset, 0));
 
+-- name: now()$
+-- The time by which all leases and waits go.
+SELECT clock_timestamp();
+
 -- ---------------------------------------------------------------- discovery
 
 -- name: create_incoming#

@@ -6,7 +6,7 @@ What was told is marked after it was sent: killed in between, it is sent again. 
 from __future__ import annotations
 
 import logging
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 from lake_pipeline.dataset import Dataset
 from lake_pipeline.discovery.dead_letters import dead_letter_queue
@@ -85,7 +85,7 @@ def put_gauges(lake: Lake) -> int:
     Raises:
         LakeError: CloudWatch refused, or is left alone.
     """
-    settings, now = lake.settings, datetime.now(UTC)
+    settings, now = lake.settings, lake.ledger.now()
     if not settings.metrics_namespace:
         return 0
     totals: dict[str, dict[str, FileTotals]] = {}
