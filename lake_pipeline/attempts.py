@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from datetime import timedelta
 
 from lake_pipeline.archiving import archive
+from lake_pipeline.backoff import pauses
 from lake_pipeline.catalog.contract import catalog_of
 from lake_pipeline.dataset import Dataset
 from lake_pipeline.engines.task import Task, read_results
@@ -153,14 +154,17 @@ def _heartbeat(ledger: Ledger, dataset: str, manifest_id: str, attempt: int) -> 
     stop = threading.Event()
 
     def beat() -> None:
-        while not stop.wait(LEASE.total_seconds() / 4):
+        pause, sooner = LEASE.total_seconds() / 4, pauses(1, 8)
+        while not stop.wait(pause):
             try:
                 ledger.heartbeat(dataset, manifest_id, attempt, LEASE)
+                pause, sooner = LEASE.total_seconds() / 4, pauses(1, 8)
             except LeaseLost:
                 return
             except LedgerError as error:
                 # A database that is away for a moment must not cost the lease: the next beat may be in time.
-                _log.warning("heartbeat of %s %s: %s", dataset, manifest_id, error)
+                pause = next(sooner)
+                _log.warning("heartbeat of %s %s: %s; again in %.0f s", dataset, manifest_id, error, pause)
 
     thread = threading.Thread(target=beat, name=f"heartbeat-{manifest_id}", daemon=True)
     thread.start()

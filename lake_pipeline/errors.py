@@ -61,6 +61,10 @@ class LedgerMismatch(LedgerError):
     """This ledger is not the one that this lake was made with, so nothing was done."""
 
 
+class LedgerUnreachable(LedgerError):
+    """The ledger's database does not answer."""
+
+
 class NothingMatched(LedgerError):
     """Nothing in the ledger matches."""
 
@@ -107,6 +111,10 @@ class VersionsWithdrawn(LakeError):
 
 class ConservationError(LakeError):
     """Rows read and exploded are not rows written, quarantined and dropped, so nothing was published."""
+
+
+class DiskFull(LakeError):
+    """A disk of this machine is full."""
 
 
 class EngineError(LakeError):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 from lake_pipeline.archiving import archive
 from lake_pipeline.catalog.contract import catalog_of
@@ -85,7 +85,7 @@ def due_work(
     `flush` plans what is there without waiting for more files. With `keys`, only these files and their manifests.
     New versions of files that are gone or were overwritten are withdrawn from the manifests to begin.
     """
-    now = datetime.now(UTC)
+    now = lake.ledger.now()
     plan(dataset, lake.ledger, lake.store, now=now, flush=flush, max_manifests=limit, backoff=backoff, keys=keys)
     tell(lake, dataset)
     due = lake.ledger.due_manifests(dataset.name, limit, dataset.batch.max_retries, keys=keys)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from contextlib import suppress
 from dataclasses import asdict, replace
+from functools import partial
 
 from lake_pipeline.engines.task import Task
 from lake_pipeline.errors import CheckFailed, ConservationError, LakeError, ReplayIncomplete
@@ -13,6 +14,7 @@ from lake_pipeline.kernel.results import RECORDS, FileResult, Results
 from lake_pipeline.ledger.ledger import Ledger
 from lake_pipeline.ledger.models import FileOutcome, OutputFile, SchemaChange
 from lake_pipeline.recording import record_commits
+from lake_pipeline.ledger.retrying import patiently
 from lake_pipeline.store import Copy, Store, batched
 
 # The lease, or the lock on the manifest, is looked at before so many copies.
@@ -149,13 +151,18 @@ def release(dataset: str, manifest_id: str, store: Store, ledger: Ledger) -> Non
     What is copied is what the ledger lists while the manifest is locked, so an attempt that was overtaken can copy
     nothing of its own, and what lies under a name is always some commit's content.
     """
+    # Whoever lost the answer finds less to do, or nothing.
+    patiently(partial(_release, dataset, manifest_id, store, ledger), "release", ledger.patience)
+    failpoint("release.released")
+
+
+def _release(dataset: str, manifest_id: str, store: Store, ledger: Ledger) -> None:
     with ledger.releasing(dataset, manifest_id) as found:
         for copies in batched(found.copies, _COPIED_AT_ONCE):
             found.check()
             store.publish_all([Copy(*pair) for pair in copies])
             failpoint("release.copied")
         store.delete(found.leftovers)
-    failpoint("release.released")
 
 
 def clean(dataset: str, leftovers: list[str], store: Store, ledger: Ledger) -> None:

@@ -14,6 +14,7 @@ from lake_pipeline.failpoints import failpoint
 from lake_pipeline.ledger.connection import Connection, LedgerConnection
 from lake_pipeline.ledger.messages import postgres_text
 from lake_pipeline.ledger.models import DueManifest, FileOutcome, OutputFile, SchemaChange
+from lake_pipeline.ledger.retrying import once
 from lake_pipeline.manifests import ManifestFile
 
 
@@ -49,7 +50,8 @@ class AttemptLedger(LedgerConnection):
     def begin_attempt(self, dataset: str, manifest_id: str, worker: str, lease: timedelta) -> int:
         """Take a manifest, in whatever state it is, and return the attempt's number.
 
-        A worker may take over from itself. Its files may have changed since they were planned: read `manifest_files`.
+        A worker may take over from itself, as it does where the answer to its first try was lost. Files may have
+        changed since they were planned: read `manifest_files`.
 
         Raises:
             LeaseLost: another worker holds it.
@@ -78,6 +80,7 @@ class AttemptLedger(LedgerConnection):
         with self._transaction() as connection:
             return list(self._queries.manifest_files(connection, dataset=dataset, manifest_id=manifest_id))
 
+    @once  # it is called again anyway, and whoever ends the attempt waits for it
     def heartbeat(self, dataset: str, manifest_id: str, attempt: int, lease: timedelta) -> None:
         """Renew the lease."""
         with self._transaction() as connection:
@@ -173,6 +176,10 @@ class AttemptLedger(LedgerConnection):
         `run_goes_on`: the engine's run may not have ended, so that the next attempt must settle what becomes of it.
         """
         with self._working(dataset) as connection:
+            this = {"dataset": dataset, "manifest_id": manifest_id}
+            # Whoever lost the answer may say so again.
+            if (self._queries.lock_manifest(connection, **this) or ())[:2] == ("FAILED", attempt):
+                return
             self._hold(connection, dataset, manifest_id, attempt)
             self._fail(connection, dataset, manifest_id, error_message)
             if not run_goes_on:

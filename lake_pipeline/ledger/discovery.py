@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 
 from lake_pipeline.failpoints import failpoint
 from lake_pipeline.ledger.connection import Connection, LedgerConnection
@@ -15,7 +15,7 @@ class DiscoveryLedger(LedgerConnection):
     def register(
         self,
         dataset: str,
-        objects: Iterable[ListedObject],
+        objects: Collection[ListedObject],
         *,
         cursor: str | None = None,
         etag_now: Callable[[str], str | None] | None = None,
@@ -49,7 +49,7 @@ class DiscoveryLedger(LedgerConnection):
             failpoint("discovery.registering")
         return Registered(new, len(newest) - new)
 
-    def register_unseen(self, dataset: str, objects: Iterable[ListedObject]) -> tuple[int, list[str]]:
+    def register_unseen(self, dataset: str, objects: Collection[ListedObject]) -> tuple[int, list[str]]:
         """Record objects of keys that the ledger has never seen, in one transaction; how many those were.
 
         Of the others, the keys that it does not know in that version: nothing is recorded of them, for the object may

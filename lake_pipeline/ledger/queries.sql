@@ -8,6 +8,10 @@ SELECT pg_advisory_xact_lock(hashtextextended('lake.dataset.' || :dataset, 0));
 -- What works on one manifest runs beside others of its dataset, but not beside lock_dataset.
 SELECT pg_advisory_xact_lock_shared(hashtextextended('lake.dataset.' || :dataset, 0));
 
+-- name: now()$
+-- The time by which all leases and waits go.
+SELECT clock_timestamp();
+
 -- ---------------------------------------------------------------- discovery
 
 -- name: create_incoming#
@@ -273,9 +277,9 @@ SELECT state, attempt, coalesce(worker, '') AS worker, coalesce(lease_expires_at
 FROM lake.manifests WHERE dataset = :dataset AND manifest_id = :manifest_id FOR UPDATE;
 
 -- name: begin_attempt(dataset, manifest_id, worker, lease)$
--- Give a manifest to a worker; an attempt that is taken over counts as failed.
+-- Give a manifest to a worker; an attempt that is taken over from another worker counts as failed.
 UPDATE lake.manifests
-SET failures = failures + CASE WHEN state = 'RUNNING' THEN 1 ELSE 0 END, state = 'RUNNING', attempt = attempt + 1,
+SET failures = failures + CASE WHEN state = 'RUNNING' AND worker IS DISTINCT FROM :worker THEN 1 ELSE 0 END, state = 'RUNNING', attempt = attempt + 1,
     worker = :worker, lease_expires_at = clock_timestamp() + :lease::interval, started_at = clock_timestamp(),
     -- The run of a worker that was killed is the next one's to settle.
     engine_run_id = CASE WHEN engine_attempt IS NOT NULL THEN engine_run_id END, error_message = NULL
