@@ -5,6 +5,7 @@ from __future__ import annotations
 from lake_pipeline.ledger.catalogue import CatalogueLedger
 from lake_pipeline.ledger.circuits import CircuitLedger
 from lake_pipeline.ledger.discovery import DiscoveryLedger
+from lake_pipeline.ledger.invariants import InvariantLedger
 from lake_pipeline.ledger.notices import NoticeLedger
 from lake_pipeline.ledger.outputs import OutputLedger
 from lake_pipeline.ledger.planning import PlanningLedger
@@ -21,6 +22,7 @@ class Ledger(
     ReadingLedger,
     CircuitLedger,
     NoticeLedger,
+    InvariantLedger,
 ):
     """Every raw file and manifest, in Postgres; open it with `Ledger.open(url)`.
 

@@ -803,3 +803,62 @@ DELETE FROM lake.circuits WHERE name = :name;
 -- name: open_circuits()
 -- Services that are left alone, or about to be tried again.
 SELECT name, failures, open_until, last_error FROM lake.circuits WHERE open_until IS NOT NULL ORDER BY name;
+
+-- ---------------------------------------------------------------- invariants
+
+-- name: invariant_violations(dataset)
+-- record_class: InvariantViolation
+-- What contradicts itself, by the names of invariants.py. A replay's files wait or are converted again while the rows of
+-- the commit before are in the lake, so their manifests are not COMMITTED, and rows are compared only where they are.
+WITH file AS (
+    SELECT f.s3_key, f.etag, f.status, f.manifest_id, m.state, m.committed_at, m.worker, m.lease_expires_at
+    FROM lake.file_processing_status f LEFT JOIN lake.manifests m USING (dataset, manifest_id)
+    WHERE f.dataset = :dataset
+), rows_of AS (
+    SELECT m.manifest_id, file.written, file.remembered, coalesce((
+        SELECT sum(o.rows) FROM lake.outputs o
+        WHERE o.dataset = m.dataset AND o.manifest_id = m.manifest_id AND o.committed
+    ), 0) AS listed
+    FROM lake.manifests m
+    CROSS JOIN LATERAL (
+        SELECT coalesce(sum(f.rows_written) FILTER (WHERE f.status = 'SUCCEEDED'), 0) AS written,
+            count(*) FILTER (WHERE f.status <> 'QUARANTINED') > 0 AS remembered
+        FROM lake.file_processing_status f WHERE f.dataset = m.dataset AND f.manifest_id = m.manifest_id
+    ) file
+    WHERE m.dataset = :dataset AND m.state = 'COMMITTED'
+)
+SELECT 'processing_without_attempt' AS invariant, s3_key AS subject, 'version ' || etag || ' is PROCESSING in '
+    || coalesce(manifest_id || ', which is ' || coalesce(state, 'not there'), 'no manifest') AS detail
+FROM file
+WHERE status = 'PROCESSING'
+    AND (state = 'PLANNED' OR state = 'RUNNING' AND worker <> '' AND lease_expires_at IS NOT NULL) IS NOT TRUE
+UNION ALL
+SELECT 'stranded_file', s3_key,
+    'version ' || etag || ' is ' || status || ' in ' || manifest_id || ', which is ' || coalesce(state, 'not there')
+FROM file WHERE status IN ('PENDING', 'FAILED') AND manifest_id IS NOT NULL AND coalesce(state, 'COMMITTED') = 'COMMITTED'
+UNION ALL
+SELECT 'attempt_without_holder', manifest_id, 'attempt ' || attempt || ' is RUNNING '
+    || CASE WHEN coalesce(worker, '') = '' THEN 'by nobody' ELSE 'by ' || worker || ' without a lease' END
+FROM lake.manifests
+WHERE dataset = :dataset AND state = 'RUNNING' AND (coalesce(worker, '') = '' OR lease_expires_at IS NULL)
+UNION ALL
+SELECT 'lease_without_attempt', manifest_id,
+    'it is ' || state || ', with a lease of ' || coalesce(worker, 'nobody') || ' until ' || lease_expires_at
+FROM lake.manifests WHERE dataset = :dataset AND state <> 'RUNNING' AND lease_expires_at IS NOT NULL
+UNION ALL
+SELECT 'two_versions_succeeded', s3_key, 'versions ' || string_agg(etag, ', ' ORDER BY etag) || ' are SUCCEEDED'
+FROM file WHERE status = 'SUCCEEDED' GROUP BY s3_key HAVING count(*) > 1
+UNION ALL
+SELECT 'succeeded_without_commit', s3_key, 'version ' || etag || ' is SUCCEEDED in '
+    || coalesce(manifest_id || ', which ' || CASE WHEN state IS NULL THEN 'is not there' ELSE 'was never committed' END,
+        'no manifest')
+FROM file WHERE status = 'SUCCEEDED' AND committed_at IS NULL
+UNION ALL
+SELECT 'output_without_commit', m.manifest_id, o.path || ' is committed, and the manifest never was'
+FROM lake.outputs o JOIN lake.manifests m USING (dataset, manifest_id)
+WHERE o.dataset = :dataset AND o.committed AND m.committed_at IS NULL
+UNION ALL
+-- Where the records of its files were pruned, nothing is left to compare with.
+SELECT 'rows_differ', manifest_id, 'its files have ' || written || ' rows, its outputs ' || listed
+FROM rows_of WHERE written <> listed AND remembered
+ORDER BY invariant, subject, detail;
