@@ -1,12 +1,15 @@
 -- Every statement of the ledger. Conditions on status are written out, for the partial indexes to match them.
 
 -- name: lock_dataset(dataset)$
--- What changes which version of a key is current runs alone in its dataset; ends with the transaction.
-SELECT pg_advisory_xact_lock(hashtextextended('lake.dataset.' || :dataset, 0));
+-- What changes which version of a key is current runs alone in its dataset; ends with the transaction. Who then stands
+-- still, frozen or cut off from the network, is put out as limit_idleness has it.
+SELECT pg_advisory_xact_lock(hashtextextended('lake.dataset.' || :dataset, 0))
+FROM set_config('idle_in_transaction_session_timeout', '2min', true);
 
 -- name: share_dataset(dataset)$
--- What works on one manifest runs beside others of its dataset, but not beside lock_dataset.
-SELECT pg_advisory_xact_lock_shared(hashtextextended('lake.dataset.' || :dataset, 0));
+-- What works on one manifest runs beside others of its dataset, but not beside lock_dataset; for as long as a lease.
+SELECT pg_advisory_xact_lock_shared(hashtextextended('lake.dataset.' || :dataset, 0))
+FROM set_config('idle_in_transaction_session_timeout', '2min', true);
 
 -- ---------------------------------------------------------------- discovery
 
@@ -291,8 +294,9 @@ SELECT EXISTS (
 );
 
 -- name: heartbeat(dataset, manifest_id, attempt, lease)!
--- Renew the lease of the attempt that holds the manifest.
+-- Renew the lease of the attempt that holds the manifest; who freezes in between holds its row no longer than that.
 UPDATE lake.manifests SET lease_expires_at = clock_timestamp() + :lease::interval
+FROM set_config('idle_in_transaction_session_timeout', '2min', true)
 WHERE dataset = :dataset AND manifest_id = :manifest_id AND attempt = :attempt AND state = 'RUNNING';
 
 -- name: record_engine_run(dataset, manifest_id, run_id, engine_attempt)!
@@ -362,6 +366,16 @@ WHERE dataset = :dataset AND manifest_id = :manifest_id;
 -- Its files failed with it, and stay in it.
 UPDATE lake.file_processing_status
 SET status = 'FAILED', retry_count = retry_count + 1, error_message = :message, processed_at = clock_timestamp()
+WHERE dataset = :dataset AND manifest_id = :manifest_id AND status = 'PROCESSING';
+
+-- name: release_manifest(dataset, manifest_id)!
+-- The attempt was broken off, and counts as none.
+UPDATE lake.manifests SET state = 'PLANNED', worker = NULL, lease_expires_at = NULL
+WHERE dataset = :dataset AND manifest_id = :manifest_id;
+
+-- name: release_files(dataset, manifest_id)!
+-- Its files wait in it for the next one.
+UPDATE lake.file_processing_status SET status = 'PENDING'
 WHERE dataset = :dataset AND manifest_id = :manifest_id AND status = 'PROCESSING';
 
 -- ---------------------------------------------------------------- outputs
