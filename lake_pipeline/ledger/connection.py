@@ -41,6 +41,7 @@ _RECORDS = {
         models.DueManifest,
         models.FileTotals,
         models.GroupBacklog,
+        models.InvariantViolation,
         models.ManifestRow,
         models.ManifestSummary,
         models.OutputFile,

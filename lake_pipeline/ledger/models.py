@@ -331,3 +331,12 @@ class RequeuePlan:
     outputs: int
     rows: int
     bytes: int
+
+
+@dataclass(frozen=True)
+class InvariantViolation:
+    """A breach of what must hold: its name among INVARIANTS, the file's key or manifest's id, and what is there."""
+
+    invariant: str
+    subject: str
+    detail: str
