@@ -9,7 +9,8 @@ from lake_pipeline.catalog.contract import catalog_of
 from lake_pipeline.dataset import Dataset
 from lake_pipeline.engines.task import STAGING
 from lake_pipeline.lake import Lake
-from lake_pipeline.ledger.models import DueManifest
+from lake_pipeline.ledger.ledger import Ledger
+from lake_pipeline.ledger.models import DueManifest, ManifestRow
 from lake_pipeline.notices.telling import tell
 from lake_pipeline.planning import BACKOFF, plan
 from lake_pipeline.publishing import clean, release
@@ -53,12 +54,20 @@ def _clear_staging(lake: Lake, dataset: str) -> None:
     attempts = {
         tuple(item.key.removeprefix(folder).split("/")[:2]) for page in lake.store.list(folder) for item in page
     }
-    for manifest_id, attempt in sorted(attempts):
-        row = lake.ledger.manifest(dataset, manifest_id)
-        over = int(attempt) < row.attempt or row.state != "RUNNING"
-        # Asked after the state: a commit that is seen there is seen here.
-        if over and int(attempt) != row.engine_attempt and lake.ledger.is_released(dataset, manifest_id):
-            lake.store.delete_prefix(f"{folder}{manifest_id}/{attempt}/")
+    known = lake.ledger.manifests_of(dataset, {manifest_id for manifest_id, *_ in attempts})
+    for manifest_id, *attempt in sorted(attempts):
+        # What is of no attempt in the ledger is somebody else's; an audit names it.
+        if manifest_id not in known or not attempt or not attempt[0].isdecimal():
+            continue
+        if is_abandoned(lake.ledger, known[manifest_id], int(attempt[0])):
+            lake.store.delete_prefix(f"{folder}{manifest_id}/{attempt[0]}/")
+
+
+def is_abandoned(ledger: Ledger, manifest: ManifestRow, attempt: int) -> bool:
+    """Whether an attempt is over and nobody will read again what it has staged."""
+    over = attempt < manifest.attempt or manifest.state != "RUNNING"
+    # Asked after the state: a commit that is seen there is seen here.
+    return over and attempt != manifest.engine_attempt and ledger.is_released(manifest.dataset, manifest.manifest_id)
 
 
 def due_work(

@@ -70,9 +70,16 @@ def _changed(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
         fresh.replace(path)
 
 
+def is_stale(lake: Lake, dataset: Dataset) -> bool:
+    """Whether the dataset's view shows another commit than the last, or is not there."""
+    return bool(lake.schema(dataset.name).version) and (
+        _mark(lake.settings.catalog_path, dataset.name) != lake.ledger.commit_mark(dataset.name)
+    )
+
+
 def refresh_if_stale(lake: Lake, dataset: Dataset) -> None:
     """Refresh where a process was killed between a commit and the table that shows it."""
-    if _mark(lake.settings.catalog_path, dataset.name) != lake.ledger.commit_mark(dataset.name):
+    if is_stale(lake, dataset):
         refresh(lake, dataset)
 
 
