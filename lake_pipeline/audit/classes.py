@@ -26,8 +26,8 @@ class DifferenceClass:
     repair: str | None = None
 
 
-_REPLAN = "its manifest is planned again where all its raw files can be read; the next run writes its rows anew"
-_FINISH = "what a run does first: the work of those who are gone is finished, and what they left is deleted"
+_REPLAN = "its manifest is planned again, for the next run to write its rows anew"
+_FINISH = "it is finished or deleted, as a run does first"
 
 CLASSES = {
     # Raw files
