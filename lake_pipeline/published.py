@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from typing import Any
@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from lake_pipeline.catalog.duckdb_s3 import read_s3
-from lake_pipeline.errors import PublishedUnreadable
+from lake_pipeline.errors import PublishedUnreadable, StoreError
 from lake_pipeline.kernel.json_lines import SUFFIX
 from lake_pipeline.kernel.staging import rows_by_source
 from lake_pipeline.store import Store
@@ -39,6 +39,19 @@ def rows_in(store: Store, key: str) -> int:
         return sum(1 for _ in store.lines(key))
     with open_parquet(store, key) as file:
         return int(file.metadata.num_rows)
+
+
+def first_unreadable(store: Store, keys: Sequence[str]) -> str | None:
+    """The first of these files that is gone or broken, as far as its footer, or its being there, tells."""
+
+    def is_sound(key: str) -> bool:
+        try:
+            return store.exists(key) if key.endswith(SUFFIX) else rows_in(store, key) >= 0
+        except (OSError, StoreError, pa.ArrowException):
+            return False
+
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        return next((key for key, sound in zip(keys, pool.map(is_sound, keys), strict=True) if not sound), None)
 
 
 def rows_by_raw_file(store: Store, keys: Iterable[str]) -> Counter[str]:
