@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 from lake_pipeline.audit.audit import audit
 from lake_pipeline.audit.classes import CLASSES, REPLANNED
 from lake_pipeline.audit.listings import StoreListing, reported
+from lake_pipeline.audit.merging import merged
 from lake_pipeline.audit.repair import Mended, Repair
 from lake_pipeline.audit.scope import Scope
 from lake_pipeline.audit.spool import spooled
@@ -33,7 +34,7 @@ from lake_pipeline_tests.command_line import LakeCommand
 from lake_pipeline_tests.conftest import fresh_database
 from lake_pipeline_tests.damages import DAMAGES, FLAT, TRIPS, WEEK1, Found, convert, fill, found, sql
 from lake_pipeline_tests.killing import start_run
-from lake_pipeline_tests.lakes import event, lake_of, land, rows, states, stored
+from lake_pipeline_tests.lakes import EVENTS, event, lake_of, land, rows, states, stored
 from lake_pipeline_tests.test_inventory import LANDED, Inventory, Row
 from lake_pipeline_tests.waiting import until
 
@@ -127,6 +128,36 @@ def test_a_quick_audit_opens_no_curated_file_but_for_footers(lake: Lake) -> None
         *(item for item in expected if item[0] in ("file_rows", "records_changed")),
         ("output_rows", "trips/2026/x.json"),
     }
+
+
+@given(names=st.sets(st.text(st.characters(exclude_categories=["Cs"]))), left=st.data())
+def test_two_streams_in_the_order_of_bytes_meet_at_each_key(names: set[str], left: st.DataObject) -> None:
+    ordered = sorted(names, key=str.encode)
+    objects = [name for name in ordered if left.draw(st.booleans())]
+    # A key may have several rows, of which the first counts.
+    listed = [
+        row for name in ordered if name not in objects or left.draw(st.booleans()) for row in ((name, 1), (name, 2))
+    ]
+    stored_objects = [StoredObject(name, 1, "e", LANDED) for name in objects]
+
+    met = list(merged(stored_objects, listed, lambda row: row[0]))
+
+    assert [(key, found and found.key, row) for key, found, row in met] == [
+        (name, name if name in objects else None, (name, 1) if name in known else None) for name in ordered
+    ]
+
+
+def test_a_partitioned_table_is_looked_through_whatever_its_folders_are_called(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, database_url: str
+) -> None:
+    modes = ["bike", "a b", "x=y", "[a]*?", "50%", "ä/ö", "{a,b}", "it's"]
+    with lake_of(monkeypatch, tmp_path, database_url, EVENTS) as lake:
+        land(lake, "raw/2026/week01/[a]*.json", *(event(number, mode=mode) for number, mode in enumerate(modes)))
+        convert(lake)
+        assert len(lake.ledger.committed_outputs("events")) == len(modes)
+        assert found(lake) == set()
+        sql(lake, "UPDATE lake.file_processing_status SET rows_written = 7")
+        assert found(lake) == {("file_rows", "raw/2026/week01/[a]*.json"), ("rows_differ", "2026-week01.0001")}
 
 
 @settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -291,6 +322,7 @@ def test_a_report_of_an_inventory_stands_in_for_listings_and_what_it_says_is_loo
         reports = make_bucket(f"reports-{bucket.name}").split("/")[2]
         url = Inventory(s3_url, reports).write("Parquet", *files)
 
+        assert found(lake) == {("unregistered", "raw/new.json")}
         lake.store.delete([path := lake.ledger.committed_outputs("events")[0].path])
         with reported(url, s3_url) as listing:
             assert list(listing.objects("raw/")) == sorted(
