@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from lake_pipeline.catalog.duckdb_s3 import read_s3
-from lake_pipeline.errors import PublishedUnreadable, StoreError
+from lake_pipeline.errors import ObjectChanged, ObjectMissing, PublishedUnreadable
 from lake_pipeline.kernel.json_lines import SUFFIX
 from lake_pipeline.kernel.staging import rows_by_source
 from lake_pipeline.store import Store
@@ -47,7 +47,7 @@ def first_unreadable(store: Store, keys: Sequence[str]) -> str | None:
     def is_sound(key: str) -> bool:
         try:
             return store.exists(key) if key.endswith(SUFFIX) else rows_in(store, key) >= 0
-        except (OSError, StoreError, pa.ArrowException):
+        except (OSError, ObjectMissing, ObjectChanged, pa.ArrowException):
             return False
 
     with ThreadPoolExecutor(_AT_ONCE) as pool:

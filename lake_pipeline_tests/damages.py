@@ -34,7 +34,7 @@ WEEK1 = "2026-week01.0001"
 # Of its files some cannot be had any more, so that its rows cannot be made again.
 WEEK10 = "2026-week10.0001"
 # Two files each, with a line that is no record in the first of the last two.
-WEEKS = range(2, 10)
+WEEKS = (*range(2, 10), 11)
 BAD_LINES = (8, 9)
 
 
@@ -196,6 +196,14 @@ def committed_rows(lake: Lake) -> Found:
     return {("output_rows", path), ("rows_differ", "2026-week06.0001")}
 
 
+def broken_rows(lake: Lake) -> Found:
+    """The footer can be read, and the rows cannot."""
+    path = output(lake, 11)
+    data = lake.store.get(path)
+    replace(lake, path, data[:4] + b"x" * (len(data) // 3) + data[4 + len(data) // 3 :])
+    return {("output_changed", path)}
+
+
 def file_rows(lake: Lake) -> Found:
     """A row of one file is lost and one of another doubled: as many as there were."""
 
@@ -306,7 +314,16 @@ DAMAGES: dict[str, Callable[[Lake], Found]] = {
     damage.__name__: damage
     for damage in (
         *(unregistered, changed, landed_once_more, missing, not_archived, archive_unrecorded, archive_missing),
-        *(archive_changed, archive_stray, output_missing, output_changed, output_rows, committed_rows, file_rows),
+        *(
+            archive_changed,
+            archive_stray,
+            output_missing,
+            output_changed,
+            output_rows,
+            committed_rows,
+            broken_rows,
+            file_rows,
+        ),
         *(records_missing, records_changed, records_left, records_stray, output_left, output_stray),
         *(output_unreleased, json_lines, staging_left, staging_stray, lease_expired, catalogue_stale, stranded_file),
     )

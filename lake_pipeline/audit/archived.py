@@ -42,7 +42,7 @@ def judge_archived(
 def audit_archived(scope: Scope) -> Iterator[Difference]:
     """What does not fit in the archive and among quarantined files, each twice looked at."""
     ledger, is_copy = scope.lake.ledger, scope.lake.store.is_copy_of
-    objects = chain.from_iterable(scope.listing.objects(folder) for folder in sorted(_folders(scope)))
+    objects = chain.from_iterable(scope.listing.objects(folder) for folder in _folders(scope))
     pairs = merged(objects, ledger.archived_versions(scope.dataset.name), _place)
     suspects = (
         (location, known)
@@ -58,12 +58,10 @@ def _place(version: KnownVersion) -> str:
     return version.archived_key or version.key
 
 
-def _folders(scope: Scope) -> dict[str, str]:
-    """Where raw files are moved to."""
-    folders = {f"quarantine/{scope.dataset.name}/files/": scope.dataset.source.prefix}
-    if scope.dataset.archive.prefix is not None:
-        folders[scope.dataset.archive.prefix] = scope.dataset.source.prefix
-    return folders
+def _folders(scope: Scope) -> list[str]:
+    """Where raw files are moved to, in order."""
+    archive = scope.dataset.archive.prefix
+    return sorted([f"quarantine/{scope.dataset.name}/files/", *([archive] if archive is not None else [])])
 
 
 def _misplaced(scope: Scope, places: dict[str, str]) -> Iterator[Difference]:
@@ -80,12 +78,8 @@ def _misplaced(scope: Scope, places: dict[str, str]) -> Iterator[Difference]:
         verdict = judge_archived(there[key], known, lake.store.is_copy_of)
         excused = verdict and verdict[0] == "not_archived" and is_under_way(manifests.get(known.manifest_id or ""))
         if verdict is not None and not excused:
-            yield Difference(name, *_subject(verdict, key), known.manifest_id)
-
-
-def _subject(verdict: tuple[str, str], key: str) -> tuple[str, str, str]:
-    kind, detail = verdict
-    return kind, key, detail
+            kind, detail = verdict
+            yield Difference(name, kind, key, detail, known.manifest_id)
 
 
 def _strays(scope: Scope, locations: list[str]) -> Iterator[Difference]:

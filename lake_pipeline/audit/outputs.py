@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
+import pyarrow as pa
+
 from lake_pipeline.audit.classes import Difference
 from lake_pipeline.audit.holders import is_under_way
 from lake_pipeline.audit.merging import merged
 from lake_pipeline.audit.scope import Scope
 from lake_pipeline.discovery.listing import storable
+from lake_pipeline.errors import ObjectChanged, ObjectMissing
 from lake_pipeline.ledger.models import KnownOutput
 from lake_pipeline.published import rows_in
 from lake_pipeline.store import Store, StoredObject, batched
@@ -65,10 +68,10 @@ def _wrong_rows(scope: Scope, known: KnownOutput) -> tuple[str, str] | None:
 
 
 def _count(store: Store, path: str) -> int | str:
-    """Rows, or why they cannot be counted."""
+    """Rows, or why they cannot be counted; that the store fails says nothing of the file, and is raised."""
     try:
         return rows_in(store, path)
-    except Exception as error:  # whatever Arrow says of a broken file
+    except (ObjectMissing, ObjectChanged, OSError, pa.ArrowException) as error:
         return str(error)
 
 

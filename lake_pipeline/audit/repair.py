@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from itertools import groupby
 
 from lake_pipeline.archiving import moved_before
 from lake_pipeline.audit.classes import CLASSES, FINISHED, REPLANNED, Difference
@@ -16,7 +15,7 @@ from lake_pipeline.ledger.models import ArchivableFile, KnownVersion
 from lake_pipeline.progress import finish_interrupted
 from lake_pipeline.store import Move, batched
 
-# So many differences of one class are mended together.
+# So many differences are mended together.
 _AT_ONCE = 1000
 _DELETED = "the object was deleted, which an audit found"
 
@@ -41,9 +40,12 @@ class Repair:
     _planned: dict[str, str] = field(default_factory=dict)
 
     def __call__(self, differences: Iterable[Difference]) -> Iterator[Mended]:
-        """What became of each difference, in their order."""
-        for kind, group in groupby(differences, lambda difference: difference.kind):
-            for batch in batched(group, _AT_ONCE):
+        """What became of each difference; those of one class together, as far as they come near each other."""
+        for some in batched(differences, _AT_ONCE):
+            by_kind: dict[str, list[Difference]] = {}
+            for difference in some:
+                by_kind.setdefault(difference.kind, []).append(difference)
+            for kind, batch in by_kind.items():
                 yield from self._mend(kind, batch)
 
     def _mend(self, kind: str, batch: list[Difference]) -> Iterator[Mended]:
@@ -87,7 +89,9 @@ class Repair:
         ids = ledger.unconverted(name, [item.subject for item in batch])
         if not self.dry_run:
             ledger.supersede_deleted(name, list(ids), _DELETED)
-        held = {item.subject: f"{item.manifest_id} holds it" for item in batch}
+        held = {
+            item.subject: f"{item.manifest_id} holds it, and the next run says what becomes of it" for item in batch
+        }
         return {key: reason for key, reason in held.items() if key not in ids.values()}
 
     def _record_moved(self, batch: list[Difference]) -> dict[str, str]:

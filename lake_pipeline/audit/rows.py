@@ -6,10 +6,12 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 
+import pyarrow as pa
+
 from lake_pipeline.audit.classes import Difference
 from lake_pipeline.audit.scope import Scope
-from lake_pipeline.errors import PublishedUnreadable
-from lake_pipeline.published import rows_by_raw_file
+from lake_pipeline.errors import ObjectChanged, ObjectMissing, PublishedUnreadable
+from lake_pipeline.published import open_parquet, rows_by_raw_file
 
 
 def audit_rows(scope: Scope, damaged: set[str]) -> Iterator[Difference]:
@@ -39,7 +41,9 @@ def _look(scope: Scope, manifest_id: str) -> Iterator[Difference]:
         try:
             actual = rows_by_raw_file(scope.lake.store, paths)
         except PublishedUnreadable:
-            yield from _unreadable(scope, manifest_id, paths)
+            if not (broken := list(_unreadable(scope, manifest_id, paths))):
+                raise  # the store failed, which says nothing of the files
+            yield from broken
             return
     else:
         # That each file has so many lines was seen before.
@@ -52,10 +56,12 @@ def _look(scope: Scope, manifest_id: str) -> Iterator[Difference]:
 
 
 def _unreadable(scope: Scope, manifest_id: str, paths: list[str]) -> Iterator[Difference]:
-    """Those of the files whose footer was read, and whose rows cannot be."""
+    """Those of the files whose footer was read, and whose rows cannot be; read by Arrow, which tells errors apart."""
     for path in paths:
         try:
-            rows_by_raw_file(scope.lake.store, [path])
-        except PublishedUnreadable as error:
-            detail = f"it cannot be read: {error.detail}"
+            with open_parquet(scope.lake.store, path) as file:
+                for _ in file.iter_batches(columns=["_source_file"]):
+                    pass
+        except (ObjectMissing, ObjectChanged, OSError, pa.ArrowException) as error:
+            detail = f"it cannot be read: {error}"
             yield Difference(scope.dataset.name, "output_changed", path, detail, manifest_id)
