@@ -314,17 +314,8 @@ DAMAGES: dict[str, Callable[[Lake], Found]] = {
     damage.__name__: damage
     for damage in (
         *(unregistered, changed, landed_once_more, missing, not_archived, archive_unrecorded, archive_missing),
-        *(
-            archive_changed,
-            archive_stray,
-            output_missing,
-            output_changed,
-            output_rows,
-            committed_rows,
-            broken_rows,
-            file_rows,
-        ),
-        *(records_missing, records_changed, records_left, records_stray, output_left, output_stray),
+        *(archive_changed, archive_stray, output_missing, output_changed, output_rows, committed_rows, broken_rows),
+        *(file_rows, records_missing, records_changed, records_left, records_stray, output_left, output_stray),
         *(output_unreleased, json_lines, staging_left, staging_stray, lease_expired, catalogue_stale, stranded_file),
     )
 }

@@ -89,10 +89,8 @@ class Repair:
         ids = ledger.unconverted(name, [item.subject for item in batch])
         if not self.dry_run:
             ledger.supersede_deleted(name, list(ids), _DELETED)
-        held = {
-            item.subject: f"{item.manifest_id} holds it, and the next run says what becomes of it" for item in batch
-        }
-        return {key: reason for key, reason in held.items() if key not in ids.values()}
+        left = [item for item in batch if item.subject not in ids.values()]
+        return {item.subject: f"{item.manifest_id} holds it, and the next run says what becomes of it" for item in left}
 
     def _record_moved(self, batch: list[Difference]) -> dict[str, str]:
         files = [_archivable(version) for version in self._current(batch) if version.archived_key is None]
