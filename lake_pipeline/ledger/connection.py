@@ -42,6 +42,8 @@ _RECORDS = {
         models.FileTotals,
         models.GroupBacklog,
         models.InvariantViolation,
+        models.KnownOutput,
+        models.KnownVersion,
         models.ManifestRow,
         models.ManifestSummary,
         models.OutputFile,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from lake_pipeline.ledger.audit import AuditLedger
 from lake_pipeline.ledger.catalogue import CatalogueLedger
 from lake_pipeline.ledger.circuits import CircuitLedger
 from lake_pipeline.ledger.discovery import DiscoveryLedger
@@ -31,6 +32,7 @@ class Ledger(
     RecordingLedger,
     RebuildLedger,
     InvariantLedger,
+    AuditLedger,
 ):
     """Every raw file and manifest, in Postgres; open it with `Ledger.open(url)`.
 

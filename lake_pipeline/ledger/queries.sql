@@ -1447,3 +1447,63 @@ UNION ALL
 SELECT 'rows_differ', manifest_id, 'its files have ' || written || ' rows, its outputs ' || listed
 FROM rows_of WHERE written <> listed AND remembered
 ORDER BY invariant, subject, detail;
+
+-- ---------------------------------------------------------------- audit
+
+-- name: known_versions(dataset, keys)
+-- record_class: KnownVersion
+-- Every version of a raw file, of all keys or of these, by key; each key's current version, which is the newest one that
+-- was not superseded, comes first.
+SELECT id, s3_key AS key, etag, size, status, manifest_id, archived_key, row_number() OVER newest = 1 AS is_current
+FROM lake.file_processing_status
+WHERE dataset = :dataset AND (:keys::text[] IS NULL OR s3_key = ANY (:keys))
+WINDOW newest AS (PARTITION BY s3_key ORDER BY status = 'SUPERSEDED', id DESC)
+ORDER BY s3_key, is_current DESC;
+
+-- name: archived_versions(dataset)
+-- record_class: KnownVersion
+-- The same of those that were moved, by where they lie.
+SELECT id, key, etag, size, status, manifest_id, archived_key, is_current
+FROM (
+    SELECT id, s3_key AS key, etag, size, status, manifest_id, archived_key, row_number() OVER newest = 1 AS is_current
+    FROM lake.file_processing_status WHERE dataset = :dataset
+    WINDOW newest AS (PARTITION BY s3_key ORDER BY status = 'SUPERSEDED', id DESC)
+) version
+WHERE archived_key IS NOT NULL
+ORDER BY archived_key, is_current DESC, id DESC;
+
+-- name: known_outputs(dataset, paths)
+-- record_class: KnownOutput
+-- Curated files, all or these, committed or not, by path.
+SELECT path, manifest_id, attempt, rows, bytes, committed, staged_path FROM lake.outputs
+WHERE dataset = :dataset AND (:paths::text[] IS NULL OR path = ANY (:paths)) ORDER BY path;
+
+-- name: manifests_of(dataset, manifest_ids)
+-- record_class: ManifestRow
+-- The rows of these manifests.
+SELECT dataset, manifest_id, landing_group, state, attempt, failures, files, bytes, worker, lease_expires_at,
+    engine_run_id, engine_attempt, schema_version, error_message, planned_at, started_at, committed_at, metrics,
+    quarantined_records
+FROM lake.manifests WHERE dataset = :dataset AND manifest_id = ANY (:manifest_ids);
+
+-- name: manifests_with_rows(dataset)
+-- Manifests that have rows in the lake, with what differs after each attempt.
+SELECT manifest_id, attempt FROM lake.manifests
+WHERE dataset = :dataset AND committed_at IS NOT NULL AND state <> 'RUNNING' ORDER BY manifest_id;
+
+-- name: rows_by_file(dataset, manifest_id)
+-- What the last commit of a manifest wrote of each key: of the newest version that it converted, for a newer one waits.
+SELECT DISTINCT ON (s3_key) s3_key, rows_written FROM lake.file_processing_status
+WHERE dataset = :dataset AND manifest_id = :manifest_id AND rows_written IS NOT NULL AND status <> 'QUARANTINED'
+ORDER BY s3_key, id DESC;
+
+-- name: rows_by_output(dataset, manifest_id)
+-- A manifest's committed files, their rows, and the key of the one raw file that each is of, where it is of one.
+SELECT o.path, o.rows, f.s3_key FROM lake.outputs o LEFT JOIN lake.file_processing_status f ON f.id = o.file_id
+WHERE o.dataset = :dataset AND o.manifest_id = :manifest_id AND o.committed ORDER BY o.path;
+
+-- name: held_manifests(dataset)
+-- Manifests that are being worked on, by whom, and whether that worker has stopped renewing its lease.
+SELECT manifest_id, attempt, coalesce(worker, ''), coalesce(lease_expires_at < clock_timestamp(), false)
+FROM lake.manifests
+WHERE dataset = :dataset AND state <> 'COMMITTED' AND state = 'RUNNING' ORDER BY manifest_id;
