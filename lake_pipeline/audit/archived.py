@@ -43,7 +43,7 @@ def audit_archived(scope: Scope) -> Iterator[Difference]:
     """What does not fit in the archive and among quarantined files, each twice looked at."""
     ledger, is_copy = scope.lake.ledger, scope.lake.store.is_copy_of
     objects = chain.from_iterable(scope.listing.objects(folder) for folder in _folders(scope))
-    pairs = merged(objects, ledger.archived_versions(scope.dataset.name), _place)
+    pairs = merged(objects, ledger.versions_by_place(scope.dataset.name), _place)
     suspects = (
         (location, known)
         for location, found, known in scope.counted("archived files", pairs)

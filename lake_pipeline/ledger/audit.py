@@ -26,9 +26,9 @@ class AuditLedger(LedgerConnection):
         with self._transaction() as connection:
             return list(self._queries.known_versions(connection, dataset=dataset, keys=keys))
 
-    def archived_versions(self, dataset: str) -> Iterator[KnownVersion]:
+    def versions_by_place(self, dataset: str) -> Iterator[KnownVersion]:
         """Versions that were moved, by where they lie, the current ones first, streamed."""
-        return self._streamed(KnownVersion, self._queries.archived_versions.sql, dataset=dataset)
+        return self._streamed(KnownVersion, self._queries.versions_by_place.sql, dataset=dataset)
 
     def known_outputs(self, dataset: str) -> Iterator[KnownOutput]:
         """Curated files, committed or not, by path, streamed."""

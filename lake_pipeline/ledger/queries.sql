@@ -1460,7 +1460,7 @@ WHERE dataset = :dataset AND (:keys::text[] IS NULL OR s3_key = ANY (:keys))
 WINDOW newest AS (PARTITION BY s3_key ORDER BY status = 'SUPERSEDED', id DESC)
 ORDER BY s3_key, is_current DESC;
 
--- name: archived_versions(dataset)
+-- name: versions_by_place(dataset)
 -- record_class: KnownVersion
 -- The same of those that were moved, by where they lie.
 SELECT id, key, etag, size, status, manifest_id, archived_key, is_current
