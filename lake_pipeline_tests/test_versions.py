@@ -316,6 +316,7 @@ def test_a_requeued_file_keeps_its_rows_where_its_new_version_is_gone(lake: Lake
     assert is_settled(lake)
 
 
+@pytest.mark.slow
 def test_a_version_that_lands_again_after_it_was_withdrawn_is_a_new_one(lake_on_s3: Lake) -> None:
     lake = lake_on_s3
     land(lake, A, event(9))
