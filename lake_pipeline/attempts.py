@@ -10,10 +10,19 @@ from dataclasses import asdict, dataclass
 from datetime import timedelta
 
 from lake_pipeline.archiving import archive
+from lake_pipeline.backoff import pauses
 from lake_pipeline.catalog.contract import catalog_of
 from lake_pipeline.dataset import Dataset
 from lake_pipeline.engines.task import Task, read_results
-from lake_pipeline.errors import DeclarationError, EngineUnreachable, LakeError, LeaseLost, LedgerError, SchemaRaced
+from lake_pipeline.errors import (
+    DeclarationError,
+    EngineUnreachable,
+    LakeError,
+    LeaseLost,
+    LedgerError,
+    SchemaRaced,
+    VersionsWithdrawn,
+)
 from lake_pipeline.failpoints import failpoint
 from lake_pipeline.guard import check_ledger
 from lake_pipeline.kernel.results import Results
@@ -23,6 +32,7 @@ from lake_pipeline.manifests import Manifest
 from lake_pipeline.notices.telling import tell
 from lake_pipeline.planning import current_manifest
 from lake_pipeline.publishing import clean, publish
+from lake_pipeline.versions import withdraw_failed
 from lake_pipeline.workers import worker_name
 
 _log = logging.getLogger(__name__)
@@ -47,6 +57,7 @@ def run_attempt(lake: Lake, dataset: Dataset, manifest_id: str, engine: Callable
     Raises:
         LedgerMismatch: the ledger is not this lake's, or is older than it; nothing was begun.
         LeaseLost: another worker holds the manifest, or took it over.
+        VersionsWithdrawn: new versions cannot be read; without them the manifest is committed as it was, or due again.
         LakeError: the attempt failed; the ledger says so too, and the manifest may be tried again.
     """
     check_ledger(lake, [dataset])
@@ -59,6 +70,11 @@ def run_attempt(lake: Lake, dataset: Dataset, manifest_id: str, engine: Callable
             manifest = current_manifest(ledger, store, dataset, manifest_id)
             results, leftovers = _convert_and_publish(lake, dataset, manifest_id, attempt, engine)
     except LeaseLost:
+        raise
+    except VersionsWithdrawn:
+        # The ledger says so already, and nothing of the table was touched.
+        archive(dataset, store, ledger, manifest_id)
+        tell(lake, dataset)
         raise
     except BaseException as error:
         with suppress(LeaseLost):
@@ -123,6 +139,7 @@ def _convert_and_publish(
         engine(task)
         failpoint("attempt.converted")
         results = read_results(lake.store, task)
+        withdraw_failed(lake, dataset, manifest_id, attempt, results)
         try:
             return results, publish(task, results, lake.store, lake.ledger)
         except SchemaRaced:
@@ -137,14 +154,17 @@ def _heartbeat(ledger: Ledger, dataset: str, manifest_id: str, attempt: int) -> 
     stop = threading.Event()
 
     def beat() -> None:
-        while not stop.wait(LEASE.total_seconds() / 4):
+        pause, sooner = LEASE.total_seconds() / 4, pauses(1, 8)
+        while not stop.wait(pause):
             try:
                 ledger.heartbeat(dataset, manifest_id, attempt, LEASE)
+                pause, sooner = LEASE.total_seconds() / 4, pauses(1, 8)
             except LeaseLost:
                 return
             except LedgerError as error:
                 # A database that is away for a moment must not cost the lease: the next beat may be in time.
-                _log.warning("heartbeat of %s %s: %s", dataset, manifest_id, error)
+                pause = next(sooner)
+                _log.warning("heartbeat of %s %s: %s; again in %.0f s", dataset, manifest_id, error, pause)
 
     thread = threading.Thread(target=beat, name=f"heartbeat-{manifest_id}", daemon=True)
     thread.start()

@@ -61,6 +61,10 @@ class LedgerMismatch(LedgerError):
     """This ledger is not the one that this lake was made with, so nothing was done."""
 
 
+class LedgerUnreachable(LedgerError):
+    """The ledger's database does not answer."""
+
+
 class NothingMatched(LedgerError):
     """Nothing in the ledger matches."""
 
@@ -101,8 +105,16 @@ class ReplayIncomplete(LakeError):
     """A replay cannot read every file whose rows are in the table, so the table keeps them as they are."""
 
 
+class VersionsWithdrawn(LakeError):
+    """New versions of files cannot be converted, so the rows of the old ones stay."""
+
+
 class ConservationError(LakeError):
     """Rows read and exploded are not rows written, quarantined and dropped, so nothing was published."""
+
+
+class DiskFull(LakeError):
+    """A disk of this machine is full."""
 
 
 class EngineError(LakeError):

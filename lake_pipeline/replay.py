@@ -6,6 +6,7 @@ A file that was set aside whole goes into a new manifest. A record goes back wit
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 
 from lake_pipeline.dataset import Dataset
@@ -69,11 +70,10 @@ def replay(lake: Lake, dataset: Dataset, plan: Replay) -> None:
     ledger.register(dataset.name, landed)
     for key in plan.manifests.values():
         ledger.requeue(dataset.name, key=key)
-    if plan.everything:
-        ledger.requeue(dataset.name, status="QUARANTINED")
-        return
-    for key in set(plan.files) - {item.key for item in landed}:
-        ledger.requeue(dataset.name, key=key)
+    keys = sorted(set(plan.files) - {item.key for item in landed})
+    if keys or plan.everything:
+        with suppress(NothingMatched):  # all were mended, or sent back before
+            ledger.requeue(dataset.name, key=None if plan.everything else keys, status="QUARANTINED")
 
 
 def _is_mended(store: Store, file: SetAsideFile) -> bool:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import time
 import warnings
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
@@ -13,14 +15,14 @@ import dagster as dg
 from lake_pipeline.dataset import Dataset
 from lake_pipeline.defs.extracts import extract_key
 from lake_pipeline.defs.factory import lake_definitions
-from lake_pipeline.defs.instance import open_instance
+from lake_pipeline.defs.instance import open_instance, storage_errors
 from lake_pipeline.defs.keys import extracts_job_name, job_name
 from lake_pipeline.defs.orphans import fail_orphans, worker_tag
 from lake_pipeline.defs.partitions import manifest_partitions
 from lake_pipeline.defs.sensors import attempt_tag
 from lake_pipeline.discovery.listing import Discovered, discover
 from lake_pipeline.discovery.named import discover_named
-from lake_pipeline.errors import EngineError, ExtractFailed
+from lake_pipeline.errors import EngineError, ExtractFailed, LedgerUnreachable
 from lake_pipeline.extracts import stale_extracts
 from lake_pipeline.guard import check_ledger
 from lake_pipeline.lake import Lake
@@ -29,6 +31,8 @@ from lake_pipeline.progress import due_work, finish_interrupted, prune_records
 
 _AT_ONCE = 100
 _LOOK_AGAIN_SECONDS = 2
+_MOST_BEGINS = 3  # of one attempt: Dagster fails a run that it cannot record
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -59,11 +63,12 @@ def run_datasets(
         LedgerMismatch: the ledger is not this lake's, or is older than it; nothing was done.
         UnknownFile: one of the keys is no raw file.
         ExtractFailed: everything was run, and an extract could not be made.
+        LedgerUnreachable: the database stayed away; a later run finishes what was begun.
     """
     check_ledger(lake, datasets)
     definitions = lake_definitions(list(lake.datasets.values()), lake.settings.engine)
     ran, failures = 0, list[str]()
-    with open_instance(lake.settings) as instance:
+    with storage_errors(), open_instance(lake.settings) as instance:
         fail_orphans(instance)
         for dataset in datasets:
             ran += _run_dataset(lake, dataset, definitions, instance, tell, keys, verbose)
@@ -116,16 +121,21 @@ def _run_dataset(
     job = definitions.resolve_job_def(job_name(dataset))
     partitions = manifest_partitions(dataset).name or ""
     ran = 0
-    told: set[tuple[str, int]] = set()
+    begins: Counter[tuple[str, int]] = Counter()
     while due := _next(lake, dataset, tell, keys):
-        if again := [found for found in due if (found.manifest_id, found.next_attempt) in told]:
+        begins.update((found.manifest_id, found.next_attempt) for found in due)
+        if again := [found for found in due if begins[found.manifest_id, found.next_attempt] > _MOST_BEGINS]:
             # Its run fails before it begins the attempt that the ledger would count, so it would be tried for ever.
             raise EngineError(f"{dataset.name} {again[0].manifest_id} cannot be begun; `lake dev` shows its run's log")
-        told |= {(found.manifest_id, found.next_attempt) for found in due}
         instance.add_dynamic_partitions(partitions, [manifest.manifest_id for manifest in due])
         for manifest in due:
             tell(Progress(dataset.name, manifest=manifest))
-            succeeded = _run(job, dataset, manifest, instance, verbose)
+            try:
+                succeeded = _run(job, dataset, manifest, instance, verbose)
+            except LedgerUnreachable as error:
+                _log.warning("the run of %s was not recorded: %s", manifest.manifest_id, error)
+                # What became of the manifest is in the ledger, which waits for the database.
+                succeeded = lake.ledger.manifest(dataset.name, manifest.manifest_id).state == "COMMITTED"
             tell(Progress(dataset.name, manifest=manifest, succeeded=succeeded))
             ran += 1
     return ran
@@ -148,7 +158,7 @@ def _run(
     job: dg.JobDefinition, dataset: Dataset, manifest: DueManifest, instance: dg.DagsterInstance, verbose: bool
 ) -> bool:
     level = "DEBUG" if verbose else "CRITICAL"  # the instance keeps every line either way
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), storage_errors():
         warnings.simplefilter("ignore", dg.PreviewWarning)
         result = job.execute_in_process(
             instance=instance,

@@ -5,7 +5,6 @@ Both are bounded in time and count and may be repeated without harm; no key set 
 
 # Annotations are read by Dagster when a definition is made, so they are not postponed here.
 import time
-from datetime import UTC, datetime
 
 import dagster as dg
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
@@ -64,7 +63,7 @@ def work_sensor(dataset: Dataset, job: UnresolvedAssetJobDefinition) -> dg.Senso
         fail_orphans(context.instance)
         finish_interrupted(at, dataset)
         failing = at.ledger.open_circuits().get(at.settings.engine)
-        if failing is not None and failing.state(datetime.now(UTC)) == "open":
+        if failing is not None and failing.state(at.ledger.now()) == "open":
             # A run begun now would only use up one of its manifest's tries.
             return dg.SkipReason(f"the engine {at.settings.engine} keeps failing: {failing.last_error}")
         due = due_work(at, dataset, flush=False, limit=RUNS_PER_TICK)

@@ -13,12 +13,14 @@ from lake_pipeline.ledger.reading import ReadingLedger
 from lake_pipeline.ledger.rebuilding import RebuildLedger
 from lake_pipeline.ledger.recording import RecordingLedger
 from lake_pipeline.ledger.requeue import RequeueLedger
+from lake_pipeline.ledger.versions import VersionLedger
 
 
 class Ledger(
     DiscoveryLedger,
     PlanningLedger,
     RequeueLedger,
+    VersionLedger,
     OutputLedger,
     CatalogueLedger,
     ReadingLedger,

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
+from lake_pipeline.manifests import ManifestFile
+
 FileStatus = Literal["PENDING", "PROCESSING", "SUCCEEDED", "FAILED", "QUARANTINED", "SUPERSEDED"]
 ManifestState = Literal["PLANNED", "RUNNING", "COMMITTED", "FAILED"]
 FILE_STATUSES: tuple[FileStatus, ...] = (
@@ -266,6 +268,28 @@ class ArchivableFile:
 
 
 @dataclass(frozen=True)
+class Replacement:
+    """A new version that waits in a committed manifest to replace an older one's rows; `location`: where it lies."""
+
+    id: int
+    manifest_id: str
+    key: str
+    etag: str
+    size: int
+    location: str
+
+
+@dataclass(frozen=True)
+class Withdrawal:
+    """What becomes of a new version that cannot be converted, and why."""
+
+    id: int
+    status: Literal["SUPERSEDED", "QUARANTINED"]
+    error_class: str
+    error_message: str
+
+
+@dataclass(frozen=True)
 class SchemaChange:
     """The schema that an attempt wants next; `expected_version` is what it started from, 0 where there was none."""
 
@@ -292,3 +316,18 @@ class Requeued:
 
     files: int
     manifests: int
+
+
+@dataclass(frozen=True)
+class RequeuePlan:
+    """What would go back: how many files, which whole manifests, and of the files those without rows in the lake.
+
+    `outputs`, `rows` and `bytes` count the curated files that would be replaced.
+    """
+
+    files: int
+    manifests: tuple[str, ...]
+    loose: tuple[ManifestFile, ...]
+    outputs: int
+    rows: int
+    bytes: int

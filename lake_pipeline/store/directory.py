@@ -145,7 +145,11 @@ class Directory:
 
     def delete_folder(self, folder: str) -> None:
         path = self._root / folder
-        shutil.rmtree(path, ignore_errors=True)
+        try:
+            with translated(folder):
+                shutil.rmtree(path)
+        except ObjectMissing:
+            shutil.rmtree(path, ignore_errors=True)  # it was never there, or another deletes it too
         with suppress(OSError):  # a folder above it that still holds something stays
             for above in path.parents[: len(Path(folder).parts) - 1]:
                 above.rmdir()
