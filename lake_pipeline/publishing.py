@@ -13,8 +13,8 @@ from lake_pipeline.failpoints import failpoint
 from lake_pipeline.kernel.results import RECORDS, FileResult, Results
 from lake_pipeline.ledger.ledger import Ledger
 from lake_pipeline.ledger.models import FileOutcome, OutputFile, SchemaChange
-from lake_pipeline.recording import record_commits
 from lake_pipeline.ledger.retrying import patiently
+from lake_pipeline.recording import record_commits
 from lake_pipeline.store import Copy, Store, batched
 
 # The lease, or the lock on the manifest, is looked at before so many copies.

@@ -95,8 +95,14 @@ def eventful(lake: Lake) -> None:
     work(lake)
     land(lake, "raw/2026/week07/a.json", event(1, mode="car"), event(4), event(5))
     land(lake, "raw/2026/week07/d.json", event(6))
+    # A version that cannot be read takes no row away.
+    lake.store.put("raw/2026/week07/b.json", b"\x00\x01 no longer json \xff")
     land_readings(lake, "two", [3, 4])
     work(lake)
+    assert [file.status for file in lake.ledger.files("events", key="raw/2026/week07/b.json")] == [
+        "SUCCEEDED",
+        "QUARANTINED",
+    ]
     fail_then_retry(lake, "raw/2026/week08/e.json", event(7))
     land(lake, "raw/2026/week08/f.json", event(8, extra=1))
     lake.ledger.requeue("events", key="raw/2026/week08/e.json")
