@@ -30,7 +30,7 @@ def archive(dataset: Dataset, store: Store, ledger: Ledger, manifest_id: str | N
         failpoint("archive.moved")
         done = {file.id: target for file, target, error in zip(files, targets, outcomes, strict=True) if error is None}
         gone = [file for file, error in zip(files, outcomes, strict=True) if isinstance(error, ObjectMissing)]
-        done |= _moved_before(dataset, store, gone)
+        done |= moved_before(dataset, store, gone)
         ledger.record_archived(dataset.name, list(done.items()))
         failpoint("archive.archived")
         moved += len(done)
@@ -83,7 +83,7 @@ def _move(file: ArchivableFile, target: str) -> Move:
     return Move(file.location, target, file.size, file.etag if file.location == file.key else None)
 
 
-def _moved_before(dataset: Dataset, store: Store, files: list[ArchivableFile]) -> dict[int, str]:
+def moved_before(dataset: Dataset, store: Store, files: list[ArchivableFile]) -> dict[int, str]:
     """Files that a process moved that was killed before it said so, by id; of the others there is no copy."""
     done: dict[int, str] = {}
     for key_of in (_archive_key, _versioned_key):

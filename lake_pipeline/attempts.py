@@ -33,6 +33,7 @@ from lake_pipeline.notices.telling import tell
 from lake_pipeline.planning import current_manifest
 from lake_pipeline.publishing import clean, publish
 from lake_pipeline.recording import record_commits
+from lake_pipeline.staging import clear_attempt
 from lake_pipeline.versions import withdraw_failed
 from lake_pipeline.workers import worker_name
 
@@ -52,8 +53,17 @@ class Outcome:
     archived: int
 
 
-def run_attempt(lake: Lake, dataset: Dataset, manifest_id: str, engine: Callable[[Task], None]) -> Outcome:
+def run_attempt(
+    lake: Lake,
+    dataset: Dataset,
+    manifest_id: str,
+    engine: Callable[[Task], None],
+    is_unwanted: Callable[[], bool] = lambda: False,
+) -> Outcome:
     """Convert a manifest with `engine`, then publish, commit, clean and archive it.
+
+    An attempt that is interrupted is given back, as if it had not been begun; if it then `is_unwanted`, it has failed,
+    for what somebody has cancelled is not to be begun again without end.
 
     Raises:
         LedgerMismatch: the ledger is not this lake's, or is older than it; nothing was begun.
@@ -71,6 +81,8 @@ def run_attempt(lake: Lake, dataset: Dataset, manifest_id: str, engine: Callable
             manifest = current_manifest(ledger, store, dataset, manifest_id)
             results, leftovers = _convert_and_publish(lake, dataset, manifest_id, attempt, engine)
     except LeaseLost:
+        with suppress(LakeError):  # the next pass does it then
+            clear_attempt(lake, dataset.name, manifest_id, attempt)
         raise
     except VersionsWithdrawn:
         # The ledger says so already, and nothing of the table was touched.
@@ -78,13 +90,20 @@ def run_attempt(lake: Lake, dataset: Dataset, manifest_id: str, engine: Callable
         archive(dataset, store, ledger, manifest_id)
         tell(lake, dataset)
         raise
-    except BaseException as error:
+    except Exception as error:
         with suppress(LeaseLost):
             ledger.fail_attempt(
                 dataset.name, manifest_id, attempt, _reason(error), run_goes_on=_engine_may_go_on(error)
             )
-        if isinstance(error, Exception):  # who is told to end has no time to tell others
-            tell(lake, dataset)
+        tell(lake, dataset)
+        raise
+    except BaseException:
+        # Ctrl-C, SIGTERM or a run cancelled in the UI: who is told to end has no time to tell others.
+        with suppress(Exception):  # what a worker that is gone has not given back is taken from it
+            if is_unwanted():
+                ledger.fail_attempt(dataset.name, manifest_id, attempt, "cancelled", run_goes_on=True)
+            else:
+                ledger.release_attempt(dataset.name, manifest_id, attempt)
         raise
     # The rows are safe by now: what fails from here on is finished by the next pass, and undoes nothing.
     catalog_of(lake.settings).refresh(lake, dataset)
@@ -96,15 +115,12 @@ def run_attempt(lake: Lake, dataset: Dataset, manifest_id: str, engine: Callable
     return Outcome(manifest, attempt, results, archived)
 
 
-def _reason(error: BaseException) -> str:
+def _reason(error: Exception) -> str:
     """What the ledger says of a failed attempt."""
-    if isinstance(error, LakeError):
-        return str(error)
-    # Ctrl-C, SIGTERM and a run that was cancelled in the UI are no Exceptions.
-    return f"{type(error).__name__}: {error}" if isinstance(error, Exception) else "interrupted"
+    return str(error) if isinstance(error, LakeError) else f"{type(error).__name__}: {error}"
 
 
-def _engine_may_go_on(error: BaseException) -> bool:
+def _engine_may_go_on(error: Exception) -> bool:
     """Whether the engine's run may not have ended: it was asked to stop, which takes a while, or cannot be asked."""
     return isinstance(error, EngineUnreachable) or not isinstance(error, LakeError)
 

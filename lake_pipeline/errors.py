@@ -73,6 +73,10 @@ class LeaseLost(LedgerError):
     """Another attempt of this manifest has taken over, so this one may not commit."""
 
 
+class PublishedUnreadable(LakeError):
+    """A curated file cannot be read."""
+
+
 class SchemaConflict(LakeError):
     """The data does not fit the dataset's schema."""
 

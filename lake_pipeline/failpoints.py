@@ -113,8 +113,8 @@ def parse(text: str) -> dict[str, tuple[Action, int]]:
         SettingsError: a point or an action is not one of those here, or the text has another form.
     """
     armed: dict[str, tuple[Action, int]] = {}
-    for entry in filter(None, text.split(",")):
-        point, _, rest = entry.strip().partition("=")
+    for entry in filter(None, map(str.strip, text.split(","))):
+        point, _, rest = entry.partition("=")
         action, _, turn = rest.partition("@")
         if point not in POINTS or action not in ACTIONS or not (turn or "1").isdigit() or int(turn or "1") < 1:
             raise SettingsError(

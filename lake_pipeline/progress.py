@@ -7,7 +7,6 @@ from datetime import timedelta
 from lake_pipeline.archiving import archive
 from lake_pipeline.catalog.contract import catalog_of
 from lake_pipeline.dataset import Dataset
-from lake_pipeline.engines.task import STAGING
 from lake_pipeline.guard import check_ledger
 from lake_pipeline.lake import Lake
 from lake_pipeline.ledger.models import DueManifest
@@ -16,6 +15,7 @@ from lake_pipeline.planning import BACKOFF, plan
 from lake_pipeline.publishing import clean, release
 from lake_pipeline.quarantine import clear_records
 from lake_pipeline.recording import record_commits
+from lake_pipeline.staging import clear_staging
 from lake_pipeline.versions import withdraw_lost
 
 
@@ -42,7 +42,7 @@ def finish_interrupted(lake: Lake, dataset: Dataset) -> int:
     leftovers = [] if one_to_one else lake.ledger.leftover_outputs(dataset.name)
     catalog.refresh_if_stale(lake, dataset)
     clean(dataset.name, leftovers, lake.store, lake.ledger)
-    _clear_staging(lake, dataset.name)
+    clear_staging(lake, dataset.name)
     clear_records(dataset.name, lake.store, lake.ledger)
     tell(lake, dataset)
     return archive(dataset, lake.store, lake.ledger)
@@ -52,23 +52,6 @@ def prune_records(lake: Lake, dataset: Dataset) -> int:
     """Forget files that the declaration says have been remembered long enough; how many those were."""
     keep = dataset.retention.file_records
     return 0 if keep is None else lake.ledger.prune_files(dataset.name, keep)
-
-
-def _clear_staging(lake: Lake, dataset: str) -> None:
-    """Delete what attempts that are over have staged; numbers of attempts only rise, so a new one is never hit.
-
-    An engine's run that outlived its worker goes on writing, and the next attempt may take over what it wrote.
-    """
-    folder = f"{STAGING}{dataset}/"
-    attempts = {
-        tuple(item.key.removeprefix(folder).split("/")[:2]) for page in lake.store.list(folder) for item in page
-    }
-    for manifest_id, attempt in sorted(attempts):
-        row = lake.ledger.manifest(dataset, manifest_id)
-        over = int(attempt) < row.attempt or row.state != "RUNNING"
-        # Asked after the state: a commit that is seen there is seen here.
-        if over and int(attempt) != row.engine_attempt and lake.ledger.is_released(dataset, manifest_id):
-            lake.store.delete_prefix(f"{folder}{manifest_id}/{attempt}/")
 
 
 def due_work(

@@ -53,11 +53,12 @@ def run_datasets(
     *,
     keys: list[str] | None = None,
     verbose: bool = False,
+    is_told_to_stop: Callable[[], bool] = lambda: False,
 ) -> int:
     """Discover, plan and materialize until nothing is pending; the number of manifests that were run.
 
     A failed file or manifest is tried again at once, up to its dataset's limit. With `keys`, only these files of one
-    dataset are registered and run. `verbose` shows Dagster's log.
+    dataset are registered and run. `verbose` shows Dagster's log. Once `is_told_to_stop`, nothing more is begun.
 
     Raises:
         LedgerMismatch: the ledger is not this lake's, or is older than it; nothing was done.
@@ -71,8 +72,10 @@ def run_datasets(
     with storage_errors(), open_instance(lake.settings) as instance:
         fail_orphans(instance)
         for dataset in datasets:
-            ran += _run_dataset(lake, dataset, definitions, instance, tell, keys, verbose)
-            failures += _refresh_extracts(lake, dataset, definitions, instance)
+            if not is_told_to_stop():
+                ran += _run_dataset(lake, dataset, definitions, instance, tell, keys, verbose, is_told_to_stop)
+            if not is_told_to_stop():
+                failures += _refresh_extracts(lake, dataset, definitions, instance)
     if failures:
         raise ExtractFailed("; ".join(failures))
     return ran
@@ -108,6 +111,7 @@ def _run_dataset(
     tell: Callable[[Progress], None],
     keys: list[str] | None,
     verbose: bool,
+    is_told_to_stop: Callable[[], bool],
 ) -> int:
     def listing(found: Discovered) -> None:
         tell(Progress(dataset.name, discovered=found))
@@ -120,15 +124,17 @@ def _run_dataset(
     prune_records(lake, dataset)
     job = definitions.resolve_job_def(job_name(dataset))
     partitions = manifest_partitions(dataset).name or ""
-    ran = 0
+    ran = failed = 0
     begins: Counter[tuple[str, int]] = Counter()
-    while due := _next(lake, dataset, tell, keys):
+    while due := _next(lake, dataset, tell, keys, is_told_to_stop):
         begins.update((found.manifest_id, found.next_attempt) for found in due)
         if again := [found for found in due if begins[found.manifest_id, found.next_attempt] > _MOST_BEGINS]:
             # Its run fails before it begins the attempt that the ledger would count, so it would be tried for ever.
             raise EngineError(f"{dataset.name} {again[0].manifest_id} cannot be begun; `lake dev` shows its run's log")
         instance.add_dynamic_partitions(partitions, [manifest.manifest_id for manifest in due])
         for manifest in due:
+            if is_told_to_stop():
+                break
             tell(Progress(dataset.name, manifest=manifest))
             try:
                 succeeded = _run(job, dataset, manifest, instance, verbose)
@@ -137,13 +143,22 @@ def _run_dataset(
                 # What became of the manifest is in the ledger, which waits for the database.
                 succeeded = lake.ledger.manifest(dataset.name, manifest.manifest_id).state == "COMMITTED"
             tell(Progress(dataset.name, manifest=manifest, succeeded=succeeded))
-            ran += 1
+            ran, failed = ran + 1, failed + (not succeeded)
+    if failed:
+        # What failed attempts have staged, and what is left to do where one failed after its commit.
+        finish_interrupted(lake, dataset)
     return ran
 
 
-def _next(lake: Lake, dataset: Dataset, tell: Callable[[Progress], None], keys: list[str] | None) -> list[DueManifest]:
+def _next(
+    lake: Lake,
+    dataset: Dataset,
+    tell: Callable[[Progress], None],
+    keys: list[str] | None,
+    is_told_to_stop: Callable[[], bool],
+) -> list[DueManifest]:
     """The manifests to run now; where others are at work, what they leave over once they have ended or died."""
-    while True:
+    while not is_told_to_stop():
         if due := due_work(lake, dataset, flush=True, limit=_AT_ONCE, backoff=timedelta(), keys=keys):
             return due
         running = lake.ledger.pending_work(dataset.name, dataset.batch.max_retries).running
@@ -152,6 +167,7 @@ def _next(lake: Lake, dataset: Dataset, tell: Callable[[Progress], None], keys: 
             return []
         tell(Progress(dataset.name, waiting_for=running))
         time.sleep(_LOOK_AGAIN_SECONDS)
+    return []
 
 
 def _run(

@@ -66,9 +66,14 @@ def discover_reported(
     return Discovered(so_far.listed, so_far.new, so_far.known, so_far.skipped, complete=True)
 
 
-def _refuse(dataset: Dataset, report: Report, bucket: LakeBucket, ledger: Ledger) -> None:
+def refuse_other_bucket(report: Report, bucket: LakeBucket) -> None:
+    """Raise InventoryInvalid where a report is not of the lake's bucket."""
     if report.bucket != bucket.name:
         raise InventoryInvalid(f"{report.url} is of the bucket {report.bucket}, and the lake is in {bucket.name}")
+
+
+def _refuse(dataset: Dataset, report: Report, bucket: LakeBucket, ledger: Ledger) -> None:
+    refuse_other_bucket(report, bucket)
     keep = dataset.retention.file_records
     if keep is not None and ledger.now() - report.created_at >= keep:
         raise InventoryInvalid(

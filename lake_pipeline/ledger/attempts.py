@@ -186,6 +186,19 @@ class AttemptLedger(LedgerConnection):
                 self._queries.forget_engine_run(connection, dataset=dataset, manifest_id=manifest_id)
             failpoint("fail.failing")
 
+    def release_attempt(self, dataset: str, manifest_id: str, attempt: int) -> None:
+        """Give back what was broken off: the manifest is due at once, and no failure is counted.
+
+        What its engine's run may still do, the next attempt settles.
+        """
+        this = {"dataset": dataset, "manifest_id": manifest_id}
+        with self._working(dataset) as connection:
+            self._hold(connection, dataset, manifest_id, attempt)
+            waiting = [key for (key,) in self._queries.keys_with_waiting_version(connection, **this)]
+            self._queries.replan_files(connection, **this)
+            self._queries.release_manifest(connection, **this)
+            self._settle_versions(connection, dataset, waiting)
+
     def _commit(
         self,
         connection: Connection,

@@ -35,6 +35,7 @@ class DiscoveryLedger(LedgerConnection):
             self._copy_in(connection, newest.values())
             if etag_now is not None:
                 doubtful = list(self._queries.doubtful_incoming(connection, dataset=dataset))
+                self._queries.limit_idleness(connection)  # while the store is asked
                 stale = [key for key, etag in doubtful if etag_now(key) != etag]
                 self._queries.forget_incoming(connection, keys=stale)
             new, versioned = self._queries.register_incoming(connection, dataset=dataset)

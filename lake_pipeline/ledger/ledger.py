@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from lake_pipeline.ledger.audit import AuditLedger
 from lake_pipeline.ledger.catalogue import CatalogueLedger
 from lake_pipeline.ledger.circuits import CircuitLedger
 from lake_pipeline.ledger.discovery import DiscoveryLedger
 from lake_pipeline.ledger.identity import IdentityLedger
+from lake_pipeline.ledger.invariants import InvariantLedger
 from lake_pipeline.ledger.notices import NoticeLedger
 from lake_pipeline.ledger.outputs import OutputLedger
 from lake_pipeline.ledger.planning import PlanningLedger
@@ -29,6 +31,8 @@ class Ledger(
     IdentityLedger,
     RecordingLedger,
     RebuildLedger,
+    InvariantLedger,
+    AuditLedger,
 ):
     """Every raw file and manifest, in Postgres; open it with `Ledger.open(url)`.
 

@@ -1,12 +1,15 @@
 -- Every statement of the ledger. Conditions on status are written out, for the partial indexes to match them.
 
 -- name: lock_dataset(dataset)$
--- What changes which version of a key is current runs alone in its dataset; ends with the transaction.
-SELECT pg_advisory_xact_lock(hashtextextended('lake.dataset.' || :dataset, 0));
+-- What changes which version of a key is current runs alone in its dataset; ends with the transaction. Who then stands
+-- still, frozen or cut off from the network, is put out as limit_idleness has it.
+SELECT pg_advisory_xact_lock(hashtextextended('lake.dataset.' || :dataset, 0))
+FROM set_config('idle_in_transaction_session_timeout', '2min', true);
 
 -- name: share_dataset(dataset)$
--- What works on one manifest runs beside others of its dataset, but not beside lock_dataset.
-SELECT pg_advisory_xact_lock_shared(hashtextextended('lake.dataset.' || :dataset, 0));
+-- What works on one manifest runs beside others of its dataset, but not beside lock_dataset; for as long as a lease.
+SELECT pg_advisory_xact_lock_shared(hashtextextended('lake.dataset.' || :dataset, 0))
+FROM set_config('idle_in_transaction_session_timeout', '2min', true);
 
 -- name: now()$
 -- The time by which all leases and waits go.
@@ -314,8 +317,9 @@ SELECT EXISTS (
 );
 
 -- name: heartbeat(dataset, manifest_id, attempt, lease)!
--- Renew the lease of the attempt that holds the manifest.
+-- Renew the lease of the attempt that holds the manifest; who freezes in between holds its row no longer than that.
 UPDATE lake.manifests SET lease_expires_at = clock_timestamp() + :lease::interval
+FROM set_config('idle_in_transaction_session_timeout', '2min', true)
 WHERE dataset = :dataset AND manifest_id = :manifest_id AND attempt = :attempt AND state = 'RUNNING';
 
 -- name: record_engine_run(dataset, manifest_id, run_id, engine_attempt)!
@@ -435,7 +439,7 @@ SET state = 'COMMITTED', failures = 0, lease_expires_at = NULL, error_message = 
 WHERE dataset = :dataset AND manifest_id = :manifest_id;
 
 -- name: replan_files(dataset, manifest_id)!
--- The files that are left wait for the next attempt.
+-- Files that were being converted wait for the next attempt.
 UPDATE lake.file_processing_status SET status = 'PENDING'
 WHERE dataset = :dataset AND manifest_id = :manifest_id AND status = 'PROCESSING';
 
@@ -444,6 +448,11 @@ WHERE dataset = :dataset AND manifest_id = :manifest_id AND status = 'PROCESSING
 UPDATE lake.manifests
 SET state = 'PLANNED', lease_expires_at = NULL, error_message = NULL, planned_at = now(),
     recorded_changes = NULL -- the same
+WHERE dataset = :dataset AND manifest_id = :manifest_id;
+
+-- name: release_manifest(dataset, manifest_id)!
+-- The attempt was broken off, and counts as none.
+UPDATE lake.manifests SET state = 'PLANNED', worker = NULL, lease_expires_at = NULL
 WHERE dataset = :dataset AND manifest_id = :manifest_id;
 
 -- ---------------------------------------------------------------- outputs
@@ -1383,3 +1392,121 @@ VALUES (:dataset, :version, :columns, :changes, :manifest_id, :created_at, true)
 SELECT setval('lake.file_processing_status_id_seq', found.last) FROM (
     SELECT max(id) AS last FROM lake.file_processing_status
 ) found WHERE found.last >= (SELECT last_value FROM lake.file_processing_status_id_seq);
+-- ---------------------------------------------------------------- invariants
+
+-- name: invariant_violations(dataset)
+-- record_class: InvariantViolation
+-- What contradicts itself, by the names of invariants.py. A replay's files wait or are converted again while the rows of
+-- the commit before are in the lake, so their manifests are not COMMITTED, and rows are compared only where they are.
+WITH file AS (
+    SELECT f.s3_key, f.etag, f.status, f.manifest_id, m.state, m.committed_at, m.worker, m.lease_expires_at
+    FROM lake.file_processing_status f LEFT JOIN lake.manifests m USING (dataset, manifest_id)
+    WHERE f.dataset = :dataset
+), rows_of AS (
+    SELECT m.manifest_id, file.written, file.remembered, coalesce((
+        SELECT sum(o.rows) FROM lake.outputs o
+        WHERE o.dataset = m.dataset AND o.manifest_id = m.manifest_id AND o.committed
+    ), 0) AS listed
+    FROM lake.manifests m
+    CROSS JOIN LATERAL (
+        SELECT coalesce(sum(f.rows_written) FILTER (WHERE f.status = 'SUCCEEDED'), 0) AS written,
+            count(*) FILTER (WHERE f.status <> 'QUARANTINED') > 0 AS remembered
+        FROM lake.file_processing_status f WHERE f.dataset = m.dataset AND f.manifest_id = m.manifest_id
+    ) file
+    WHERE m.dataset = :dataset AND m.state = 'COMMITTED'
+)
+SELECT 'processing_without_attempt' AS invariant, s3_key AS subject, 'version ' || etag || ' is PROCESSING in '
+    || coalesce(manifest_id || ', which is ' || coalesce(state, 'not there'), 'no manifest') AS detail
+FROM file
+WHERE status = 'PROCESSING'
+    AND (state = 'PLANNED' OR state = 'RUNNING' AND worker <> '' AND lease_expires_at IS NOT NULL) IS NOT TRUE
+UNION ALL
+SELECT 'stranded_file', s3_key,
+    'version ' || etag || ' is ' || status || ' in ' || manifest_id || ', which is ' || coalesce(state, 'not there')
+FROM file WHERE status IN ('PENDING', 'FAILED') AND manifest_id IS NOT NULL AND coalesce(state, 'COMMITTED') = 'COMMITTED'
+UNION ALL
+SELECT 'attempt_without_holder', manifest_id, 'attempt ' || attempt || ' is RUNNING '
+    || CASE WHEN coalesce(worker, '') = '' THEN 'by nobody' ELSE 'by ' || worker || ' without a lease' END
+FROM lake.manifests
+WHERE dataset = :dataset AND state = 'RUNNING' AND (coalesce(worker, '') = '' OR lease_expires_at IS NULL)
+UNION ALL
+SELECT 'lease_without_attempt', manifest_id,
+    'it is ' || state || ', with a lease of ' || coalesce(worker, 'nobody') || ' until ' || lease_expires_at
+FROM lake.manifests WHERE dataset = :dataset AND state <> 'RUNNING' AND lease_expires_at IS NOT NULL
+UNION ALL
+SELECT 'two_versions_succeeded', s3_key, 'versions ' || string_agg(etag, ', ' ORDER BY etag) || ' are SUCCEEDED'
+FROM file WHERE status = 'SUCCEEDED' GROUP BY s3_key HAVING count(*) > 1
+UNION ALL
+SELECT 'succeeded_without_commit', s3_key, 'version ' || etag || ' is SUCCEEDED in '
+    || coalesce(manifest_id || ', which ' || CASE WHEN state IS NULL THEN 'is not there' ELSE 'was never committed' END,
+        'no manifest')
+FROM file WHERE status = 'SUCCEEDED' AND committed_at IS NULL
+UNION ALL
+SELECT 'output_without_commit', m.manifest_id, o.path || ' is committed, and the manifest never was'
+FROM lake.outputs o JOIN lake.manifests m USING (dataset, manifest_id)
+WHERE o.dataset = :dataset AND o.committed AND m.committed_at IS NULL
+UNION ALL
+-- Where the records of its files were pruned, nothing is left to compare with.
+SELECT 'rows_differ', manifest_id, 'its files have ' || written || ' rows, its outputs ' || listed
+FROM rows_of WHERE written <> listed AND remembered
+ORDER BY invariant, subject, detail;
+
+-- ---------------------------------------------------------------- audit
+
+-- name: known_versions(dataset, keys)
+-- record_class: KnownVersion
+-- Every version of a raw file, of all keys or of these, by key; each key's current version, which is the newest one that
+-- was not superseded, comes first.
+SELECT id, s3_key AS key, etag, size, status, manifest_id, archived_key, row_number() OVER newest = 1 AS is_current
+FROM lake.file_processing_status
+WHERE dataset = :dataset AND (:keys::text[] IS NULL OR s3_key = ANY (:keys))
+WINDOW newest AS (PARTITION BY s3_key ORDER BY status = 'SUPERSEDED', id DESC)
+ORDER BY s3_key, is_current DESC;
+
+-- name: versions_by_place(dataset)
+-- record_class: KnownVersion
+-- The same of those that were moved, by where they lie.
+SELECT id, key, etag, size, status, manifest_id, archived_key, is_current
+FROM (
+    SELECT id, s3_key AS key, etag, size, status, manifest_id, archived_key, row_number() OVER newest = 1 AS is_current
+    FROM lake.file_processing_status WHERE dataset = :dataset
+    WINDOW newest AS (PARTITION BY s3_key ORDER BY status = 'SUPERSEDED', id DESC)
+) version
+WHERE archived_key IS NOT NULL
+ORDER BY archived_key, is_current DESC, id DESC;
+
+-- name: known_outputs(dataset, paths)
+-- record_class: KnownOutput
+-- Curated files, all or these, committed or not, by path.
+SELECT path, manifest_id, attempt, rows, bytes, committed, staged_path FROM lake.outputs
+WHERE dataset = :dataset AND (:paths::text[] IS NULL OR path = ANY (:paths)) ORDER BY path;
+
+-- name: manifests_of(dataset, manifest_ids)
+-- record_class: ManifestRow
+-- The rows of these manifests.
+SELECT dataset, manifest_id, landing_group, state, attempt, failures, files, bytes, worker, lease_expires_at,
+    engine_run_id, engine_attempt, schema_version, error_message, planned_at, started_at, committed_at, metrics,
+    quarantined_records
+FROM lake.manifests WHERE dataset = :dataset AND manifest_id = ANY (:manifest_ids);
+
+-- name: manifests_with_rows(dataset)
+-- Manifests that have rows in the lake, with what differs after each attempt.
+SELECT manifest_id, attempt FROM lake.manifests
+WHERE dataset = :dataset AND committed_at IS NOT NULL AND state <> 'RUNNING' ORDER BY manifest_id;
+
+-- name: rows_by_file(dataset, manifest_id)
+-- What the last commit of a manifest wrote of each key: of the newest version that it converted, for a newer one waits.
+SELECT DISTINCT ON (s3_key) s3_key, rows_written FROM lake.file_processing_status
+WHERE dataset = :dataset AND manifest_id = :manifest_id AND rows_written IS NOT NULL AND status <> 'QUARANTINED'
+ORDER BY s3_key, id DESC;
+
+-- name: rows_by_output(dataset, manifest_id)
+-- A manifest's committed files, their rows, and the key of the one raw file that each is of, where it is of one.
+SELECT o.path, o.rows, f.s3_key FROM lake.outputs o LEFT JOIN lake.file_processing_status f ON f.id = o.file_id
+WHERE o.dataset = :dataset AND o.manifest_id = :manifest_id AND o.committed ORDER BY o.path;
+
+-- name: held_manifests(dataset)
+-- Manifests that are being worked on, by whom, and whether that worker has stopped renewing its lease.
+SELECT manifest_id, attempt, coalesce(worker, ''), coalesce(lease_expires_at < clock_timestamp(), false)
+FROM lake.manifests
+WHERE dataset = :dataset AND state <> 'COMMITTED' AND state = 'RUNNING' ORDER BY manifest_id;
