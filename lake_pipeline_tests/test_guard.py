@@ -14,6 +14,7 @@ import psycopg
 import pytest
 
 from lake_pipeline.attempts import run_attempt
+from lake_pipeline.audit.repair import Repair
 from lake_pipeline.defs.running import run_datasets
 from lake_pipeline.defs.sensors import arrivals_sensor
 from lake_pipeline.discovery.reconcile import reconcile
@@ -56,6 +57,7 @@ def every_way_in(lake: Lake) -> Iterator[Callable[[], Any]]:
     yield lambda: reconcile(lake, dataset)
     yield lambda: arrivals_sensor(dataset)(dg.build_sensor_context(resources={"lake": _Opened(lake)}))
     yield lambda: run_attempt(lake, dataset, "2026-week07.0001", convert)
+    yield lambda: list(Repair(lake, dataset)([]))
     yield lambda: work(lake)
 
 
