@@ -32,6 +32,7 @@ from lake_pipeline.manifests import Manifest
 from lake_pipeline.notices.telling import tell
 from lake_pipeline.planning import current_manifest
 from lake_pipeline.publishing import clean, publish
+from lake_pipeline.recording import record_commits
 from lake_pipeline.staging import clear_attempt
 from lake_pipeline.versions import withdraw_failed
 from lake_pipeline.workers import worker_name
@@ -85,6 +86,7 @@ def run_attempt(
         raise
     except VersionsWithdrawn:
         # The ledger says so already, and nothing of the table was touched.
+        record_commits(dataset.name, store, ledger, manifest_id)
         archive(dataset, store, ledger, manifest_id)
         tell(lake, dataset)
         raise

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
+from functools import partial
 
 from lake_pipeline.documents import commit_key, encode_commit, mark_key, schema_key
 from lake_pipeline.failpoints import failpoint
 from lake_pipeline.ledger.ledger import Ledger
 from lake_pipeline.ledger.recording import UnrecordedCommit
+from lake_pipeline.ledger.retrying import patiently
 from lake_pipeline.store import Store
 
 _AT_ONCE = 4
@@ -30,16 +32,25 @@ def record_commits(dataset: str, store: Store, ledger: Ledger, manifest_id: str 
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         list(pool.map(lambda commit: _record(dataset, commit, store, ledger), commits))
     failpoint("record.recorded")
-    with ledger.raising_mark(dataset) as mark:
-        if mark is not None:
-            store.put_json(mark_key(dataset), {"dataset": dataset, **asdict(mark)})
+    patiently(lambda: _raise_mark(dataset, store, ledger), "raising the mark", ledger.patience)
     return len(commits)
 
 
+def _raise_mark(dataset: str, store: Store, ledger: Ledger) -> None:
+    with ledger.raising_mark(dataset) as mark:
+        if mark is not None:
+            store.put_json(mark_key(dataset), {"dataset": dataset, **asdict(mark)})
+
+
+def _document(dataset: str, manifest_id: str, ledger: Ledger) -> tuple[int, bytes]:
+    with ledger.commit_record(dataset, manifest_id) as record:
+        return record.manifest["changes"], encode_commit(dataset, record.manifest, record.files, record.outputs)
+
+
 def _record(dataset: str, commit: UnrecordedCommit, store: Store, ledger: Ledger) -> None:
-    with ledger.commit_record(dataset, commit.manifest_id) as record:
-        changes = record.manifest["changes"]
-        document = encode_commit(dataset, record.manifest, record.files, record.outputs)
+    # One moment of the ledger, read again from its begin where the connection breaks.
+    read = partial(_document, dataset, commit.manifest_id, ledger)
+    changes, document = patiently(read, "reading a commit", ledger.patience)
     store.put(commit_key(dataset, commit.manifest_id, changes), document)
     failpoint("record.written")
     ledger.commit_recorded(dataset, commit.manifest_id, changes)

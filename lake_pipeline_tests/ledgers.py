@@ -13,13 +13,12 @@ from psycopg.rows import dict_row
 
 from lake_pipeline.attempts import run_attempt
 from lake_pipeline.discovery.listing import discover
-from lake_pipeline.engines.run import run_task
-from lake_pipeline.engines.task import Task
 from lake_pipeline.errors import LakeError
 from lake_pipeline.guard import check_ledger
 from lake_pipeline.lake import Lake
 from lake_pipeline.progress import due_work, finish_interrupted
 from lake_pipeline_tests.conftest import database_of
+from lake_pipeline_tests.failing import convert
 
 # What a rebuilt ledger need not say of the past: who worked, what was told to whom, what is written down.
 _VOLATILE = {
@@ -52,12 +51,6 @@ def work(lake: Lake) -> int:
                 with suppress(LakeError):
                     run_attempt(lake, dataset, manifest.manifest_id, convert)
     return begun
-
-
-def convert(task: Task) -> None:
-    """The local engine, in this process."""
-    with suppress(LakeError):
-        run_task(task, lambda _: None)
 
 
 def contents(url: str) -> dict[str, list[dict[str, Any]]]:

@@ -22,6 +22,7 @@ from lake_pipeline.discovery.queue import Queue
 from lake_pipeline.errors import LakeError, LedgerError, SettingsError, StoreError
 from lake_pipeline.failpoints import POINTS, failpoint, parse
 from lake_pipeline.lake import Lake
+from lake_pipeline.rebuild.dataset import rebuild_dataset
 from lake_pipeline_tests.aws import Arrivals, arrivals
 from lake_pipeline_tests.failing import Step, armed, work, worker
 from lake_pipeline_tests.lakes import EVENTS, event, lake_of, land, rows, states, stored
@@ -55,12 +56,12 @@ def lake(
 ) -> Iterator[Lake]:
     """A lake where the point is ahead: two files that are read, one of them with a record that cannot be, and no file.
 
-    What is cleaned is left of a commit before; what is requeued was committed.
+    What is cleaned is left of a commit before; what is requeued or rebuilt was committed.
     """
     declaration = ONE_TO_ONE if point.startswith("release.") else EVENTS
     with lake_of(monkeypatch, tmp_path, database_url, declaration, store=store_url) as opened:
         land_files(opened)
-        if point.startswith(("clean.", "requeue.")):
+        if point.startswith(("clean.", "requeue.", "rebuild.")):
             work(opened)
         if point.startswith("clean."):
             requeue(opened)
@@ -91,6 +92,10 @@ def requeue(lake: Lake) -> None:
     lake.ledger.requeue("events", key=f"raw/{names(lake)[0]}")
 
 
+def rebuild(lake: Lake) -> None:
+    rebuild_dataset(lake, lake.datasets["events"])
+
+
 def drain(lake: Lake) -> None:
     """Take the queue's messages; one that is not deleted comes again in a second."""
     queue, bucket = Queue(os.environ["LAKE_EVENTS_QUEUE"]), LakeBucket.of(lake.settings.store_url, "the queue")
@@ -102,7 +107,8 @@ def way_to(point: str, action: str) -> tuple[Step, str]:
     """The step that comes to a point, and LAKE_FAILPOINTS for what is to happen there."""
     # An attempt fails where its store does.
     before = "attempt.converted=store," if point == "fail.failing" else ""
-    return requeue if point.startswith("requeue.") else work, f"{before}{point}={action}"
+    step = {"requeue": requeue, "rebuild": rebuild}.get(point.partition(".")[0], work)
+    return step, f"{before}{point}={action}"
 
 
 def run_out(database_url: str) -> None:

@@ -13,8 +13,8 @@ import dagster as dg
 import psycopg
 import pytest
 
-from lake_pipeline import failpoints
 from lake_pipeline.attempts import run_attempt
+from lake_pipeline.audit.repair import Repair
 from lake_pipeline.defs.running import run_datasets
 from lake_pipeline.defs.sensors import arrivals_sensor
 from lake_pipeline.discovery.reconcile import reconcile
@@ -25,8 +25,9 @@ from lake_pipeline.lake import Lake
 from lake_pipeline.progress import finish_interrupted
 from lake_pipeline.rebuild.identity import write_documents
 from lake_pipeline.replay import plan_replay, replay
+from lake_pipeline_tests.failing import armed, convert
 from lake_pipeline_tests.lakes import EVENTS, event, lake_of, land, states, stored
-from lake_pipeline_tests.ledgers import convert, copy_of, everything, objects, work
+from lake_pipeline_tests.ledgers import copy_of, everything, objects, work
 
 Opens = Callable[[str], AbstractContextManager[Lake]]
 
@@ -43,20 +44,6 @@ def opens_both(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, store_url: str) 
     return lambda url: lake_of(monkeypatch, tmp_path, url, EVENTS, store=store_url)
 
 
-@pytest.fixture
-def failing_at(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], None]]:
-    """Has the ledger fail at a failpoint, the first time this process comes there."""
-
-    def arm(point: str) -> None:
-        monkeypatch.setenv(failpoints.VARIABLE, f"{point}=ledger")
-        failpoints._armed.cache_clear()
-        failpoints._reached.clear()
-
-    yield arm
-    monkeypatch.delenv(failpoints.VARIABLE, raising=False)
-    failpoints._armed.cache_clear()
-
-
 def converted(lake: Lake, name: str = "a") -> None:
     land(lake, f"raw/2026/week07/{name}.json", event(1), event(2), "no json")
     assert work(lake) == 1
@@ -70,6 +57,7 @@ def every_way_in(lake: Lake) -> Iterator[Callable[[], Any]]:
     yield lambda: reconcile(lake, dataset)
     yield lambda: arrivals_sensor(dataset)(dg.build_sensor_context(resources={"lake": _Opened(lake)}))
     yield lambda: run_attempt(lake, dataset, "2026-week07.0001", convert)
+    yield lambda: list(Repair(lake, dataset)([]))
     yield lambda: work(lake)
 
 
@@ -206,13 +194,12 @@ def test_a_starter_that_died_before_the_store_was_told_is_no_obstacle(opens: Ope
 
 @pytest.mark.parametrize("point", ["record.written", "record.recorded", "commit.committed"])
 def test_what_was_not_written_down_is_written_by_the_next_pass_before_anything_goes(
-    opens: Opens, database_url: str, failing_at: Callable[[str], None], point: str
+    opens: Opens, database_url: str, point: str
 ) -> None:
     with opens(database_url) as lake:
         converted(lake)
         lake.ledger.requeue("events", manifest="2026-week07.0001")
-        failing_at(point)
-        with pytest.raises(LedgerError, match="failpoint"):
+        with armed(f"{point}=ledger"), pytest.raises(LedgerError, match="failpoint"):
             run_attempt(lake, lake.datasets["events"], "2026-week07.0001", convert)
         # Whatever is lost now, the outputs of the last document are there.
         assert len(stored(lake, "curated/")) == 2

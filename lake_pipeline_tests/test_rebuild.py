@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import AbstractContextManager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -13,7 +13,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from lake_pipeline import failpoints
 from lake_pipeline.attempts import run_attempt
 from lake_pipeline.discovery.listing import discover
 from lake_pipeline.errors import LakeError, LedgerError, LedgerMismatch
@@ -23,8 +22,9 @@ from lake_pipeline.planning import plan
 from lake_pipeline.progress import due_work
 from lake_pipeline.rebuild.dataset import Rebuilt, rebuild_dataset
 from lake_pipeline.rebuild.identity import adopt_store
+from lake_pipeline_tests.failing import armed, convert
 from lake_pipeline_tests.lakes import EVENTS, event, lake_of, land, rows, states, stored
-from lake_pipeline_tests.ledgers import contents, convert, copy_of, objects, work
+from lake_pipeline_tests.ledgers import contents, copy_of, objects, work
 
 READINGS: dict[str, Any] = {
     "name": "readings",
@@ -95,28 +95,19 @@ def eventful(lake: Lake) -> None:
     work(lake)
     land(lake, "raw/2026/week07/a.json", event(1, mode="car"), event(4), event(5))
     land(lake, "raw/2026/week07/d.json", event(6))
+    # A version that cannot be read takes no row away.
+    lake.store.put("raw/2026/week07/b.json", b"\x00\x01 no longer json \xff")
     land_readings(lake, "two", [3, 4])
     work(lake)
+    assert [file.status for file in lake.ledger.files("events", key="raw/2026/week07/b.json")] == [
+        "SUCCEEDED",
+        "QUARANTINED",
+    ]
     fail_then_retry(lake, "raw/2026/week08/e.json", event(7))
     land(lake, "raw/2026/week08/f.json", event(8, extra=1))
     lake.ledger.requeue("events", key="raw/2026/week08/e.json")
     lake.ledger.requeue("events", key="raw/2026/week07/c.json")
     work(lake)
-
-
-def fail_at(monkeypatch: pytest.MonkeyPatch, point: str) -> None:
-    """Have the ledger fail at a failpoint, the first time this process comes there."""
-    monkeypatch.setenv(failpoints.VARIABLE, f"{point}=ledger")
-    failpoints._armed.cache_clear()
-    failpoints._reached.clear()
-
-
-@pytest.fixture(autouse=True)
-def disarmed(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """No failpoint outlives its test."""
-    yield
-    monkeypatch.delenv(failpoints.VARIABLE, raising=False)
-    failpoints._armed.cache_clear()
 
 
 def begin(lake: Lake, dataset: str) -> None:
@@ -174,12 +165,12 @@ IDS = "select id from events order by id"
 
 
 def test_a_commit_whose_document_was_not_written_is_made_again_once(
-    opens_directory: Opens, database_url: str, lost_url: str, monkeypatch: pytest.MonkeyPatch
+    opens_directory: Opens, database_url: str, lost_url: str
 ) -> None:
     with opens_directory(database_url) as lake:
         land(lake, "raw/2026/week01/a.json", event(1), event(2))
-        fail_at(monkeypatch, "commit.committed")
-        work(lake)
+        with armed("commit.committed=ledger"):
+            work(lake)
         assert [row.state for row in lake.ledger.manifests("events")] == ["COMMITTED"]
         assert len(stored(lake, "curated/")) == 1
         land(lake, "raw/2026/week01/b.json", event(3))
@@ -195,13 +186,13 @@ def test_a_commit_whose_document_was_not_written_is_made_again_once(
 
 
 def test_a_replay_whose_document_was_not_written_is_forgotten_and_no_row_with_it(
-    opens_directory: Opens, database_url: str, lost_url: str, monkeypatch: pytest.MonkeyPatch
+    opens_directory: Opens, database_url: str, lost_url: str
 ) -> None:
     lake_in(opens_directory, database_url, "a")
     with opens_directory(database_url) as lake:
         land(lake, "raw/2026/week01/a.json", event(7))
-        fail_at(monkeypatch, "commit.committed")
-        work(lake)
+        with armed("commit.committed=ledger"):
+            work(lake)
         assert len(stored(lake, "curated/")) == 2
 
     with opens_directory(lost_url) as lake:
@@ -213,14 +204,14 @@ def test_a_replay_whose_document_was_not_written_is_forgotten_and_no_row_with_it
 
 
 def test_committed_files_that_had_not_got_their_names_yet_get_them(
-    opens: Opens, database_url: str, lost_url: str, monkeypatch: pytest.MonkeyPatch
+    opens: Opens, database_url: str, lost_url: str
 ) -> None:
     with opens(database_url) as lake:
         land_readings(lake, "one", [1, 2])
         work(lake)
         land_readings(lake, "one", [3])
-        fail_at(monkeypatch, "release.copied")
-        begin(lake, "readings")
+        with armed("release.copied=store"):
+            begin(lake, "readings")
     with opens(lost_url) as lake:
         assert rebuilt(lake)["readings"].planned == 0
         assert len(lake.ledger.unreleased_outputs("readings")) == 1

@@ -10,6 +10,7 @@ from lake_pipeline.audit.classes import CLASSES, FINISHED, REPLANNED, Difference
 from lake_pipeline.dataset import Dataset
 from lake_pipeline.discovery.listing import listed, storable
 from lake_pipeline.errors import LakeError
+from lake_pipeline.guard import check_ledger
 from lake_pipeline.lake import Lake
 from lake_pipeline.ledger.models import ArchivableFile, KnownVersion
 from lake_pipeline.progress import finish_interrupted
@@ -40,7 +41,13 @@ class Repair:
     _planned: dict[str, str] = field(default_factory=dict)
 
     def __call__(self, differences: Iterable[Difference]) -> Iterator[Mended]:
-        """What became of each difference; those of one class together, as far as they come near each other."""
+        """What became of each difference; those of one class together, as far as they come near each other.
+
+        Raises:
+            LedgerMismatch: the ledger is not this lake's, or is older than it; nothing was mended.
+        """
+        if not self.dry_run:
+            check_ledger(self.lake, [self.dataset])
         for some in batched(differences, _AT_ONCE):
             by_kind: dict[str, list[Difference]] = {}
             for difference in some:

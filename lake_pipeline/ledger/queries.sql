@@ -434,7 +434,8 @@ WHERE dataset = :dataset AND manifest_id = :manifest_id AND status IN ('PENDING'
 -- name: recommit_manifest(dataset, manifest_id)!
 -- And so is the manifest: readers are to see what they saw, and no commit is to be told of.
 UPDATE lake.manifests
-SET state = 'COMMITTED', failures = 0, lease_expires_at = NULL, error_message = NULL, told_attempt = attempt
+SET state = 'COMMITTED', failures = 0, lease_expires_at = NULL, error_message = NULL, told_attempt = attempt,
+    recorded_changes = NULL -- its document knows nothing of the versions that were withdrawn
 WHERE dataset = :dataset AND manifest_id = :manifest_id;
 
 -- name: replan_files(dataset, manifest_id)!
@@ -445,7 +446,8 @@ WHERE dataset = :dataset AND manifest_id = :manifest_id AND status = 'PROCESSING
 -- name: replan_manifest(dataset, manifest_id)!
 -- And so does the manifest.
 UPDATE lake.manifests
-SET state = 'PLANNED', lease_expires_at = NULL, error_message = NULL, planned_at = now()
+SET state = 'PLANNED', lease_expires_at = NULL, error_message = NULL, planned_at = now(),
+    recorded_changes = NULL -- the same
 WHERE dataset = :dataset AND manifest_id = :manifest_id;
 
 -- name: release_manifest(dataset, manifest_id)!
@@ -1005,7 +1007,7 @@ ORDER BY committed_at, manifest_id;
 -- name: recorded_manifest(dataset, manifest_id)^
 -- What a document says of its manifest.
 SELECT manifest_id, landing_group, slug, sequence, state, attempt, files, bytes, engine_run_id, schema_version,
-    error_message, planned_at, started_at, committed_at, metrics, changes, quarantined_records
+    error_message, planned_at, started_at, committed_at, metrics, changes, quarantined_records, replay
 FROM lake.manifests WHERE dataset = :dataset AND manifest_id = :manifest_id;
 
 -- name: recorded_files(dataset, manifest_id)
@@ -1221,7 +1223,8 @@ UPDATE rebuilt_outputs SET fault = 'differs' WHERE path = ANY (:paths::text[]);
 
 -- name: replan_faulty_manifests()!
 -- To be converted again, from where the raw files lie now.
-UPDATE rebuilt_manifests SET state = 'PLANNED', planned_at = now(), changes = changes + 1, recorded_changes = NULL
+UPDATE rebuilt_manifests
+SET state = 'PLANNED', replay = true, planned_at = now(), changes = changes + 1, recorded_changes = NULL
 WHERE manifest_id IN (SELECT manifest_id FROM rebuilt_outputs WHERE fault IS NOT NULL);
 
 -- name: replan_faulty_files()!
@@ -1351,11 +1354,11 @@ DELETE FROM lake.report_cursors WHERE dataset = :dataset;
 -- Nothing is told of them anew but what is planned.
 INSERT INTO lake.manifests (dataset, manifest_id, landing_group, slug, sequence, state, attempt, files, bytes,
     engine_run_id, schema_version, error_message, planned_at, started_at, committed_at, metrics, changes,
-    recorded_changes, quarantined_records, told_attempt, told_planned_at)
+    recorded_changes, quarantined_records, replay, told_attempt, told_planned_at)
 SELECT :dataset, m.manifest_id, m.landing_group, m.slug, m.sequence, m.state, m.attempt,
     coalesce(m.files, held.files), coalesce(m.bytes, held.bytes), m.engine_run_id, m.schema_version, m.error_message,
     coalesce(m.planned_at, now()), m.started_at, m.committed_at, m.metrics, m.changes, m.recorded_changes,
-    m.quarantined_records, CASE WHEN m.state = 'COMMITTED' THEN m.attempt END,
+    m.quarantined_records, coalesce(m.replay, false), CASE WHEN m.state = 'COMMITTED' THEN m.attempt END,
     CASE WHEN m.state = 'COMMITTED' THEN coalesce(m.planned_at, now()) END
 FROM rebuilt_manifests m
 CROSS JOIN LATERAL (

@@ -18,7 +18,8 @@ from lake_pipeline.store import StoredObject
 
 _MANIFEST = (
     "manifest_id, landing_group, slug, sequence, state, attempt, files, bytes, engine_run_id, schema_version,"
-    " error_message, planned_at, started_at, committed_at, metrics, changes, recorded_changes, quarantined_records"
+    " error_message, planned_at, started_at, committed_at, metrics, changes, recorded_changes, quarantined_records,"
+    " replay"
 )
 _FILE = (
     "manifest_id, id, s3_key, etag, size, last_modified, landing_group, status, glue_job_run_id, retry_count,"
