@@ -145,7 +145,7 @@ def test_two_streams_in_the_order_of_bytes_meet_at_each_key(names: set[str], sid
     # A key may have several rows, of which the first counts.
     known = [(name, number) for name, side in ordered.items() if side != "object" for number in (1, 2)]
 
-    met = list(merged(objects, known, _first))
+    met = merged(objects, known, _first)
 
     assert [(key, item is not None, row) for key, item, row in met] == [
         (name, side != "row", None if side == "object" else (name, 1)) for name, side in ordered.items()
