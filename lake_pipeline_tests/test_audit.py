@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import tracemalloc
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,7 +20,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from lake_pipeline.audit.audit import audit
-from lake_pipeline.audit.classes import CLASSES, REPLANNED
+from lake_pipeline.audit.classes import CLASSES, FINISHED, REPLANNED
 from lake_pipeline.audit.listings import StoreListing, reported
 from lake_pipeline.audit.merging import merged
 from lake_pipeline.audit.repair import Mended, Repair
@@ -145,7 +146,7 @@ def test_two_streams_in_the_order_of_bytes_meet_at_each_key(names: set[str], sid
     # A key may have several rows, of which the first counts.
     known = [(name, number) for name, side in ordered.items() if side != "object" for number in (1, 2)]
 
-    met = list(merged(objects, known, _first))
+    met = merged(objects, known, _first)
 
     assert [(key, item is not None, row) for key, item, row in met] == [
         (name, side != "row", None if side == "object" else (name, 1)) for name, side in ordered.items()
@@ -272,6 +273,41 @@ def test_beside_a_run_at_work_nothing_false_is_reported(
         assert worker.returncode == 0
         assert audits > 3
         assert found(lake) == set()
+
+
+KILLED = [
+    *("discovery.registering", "planning.claiming", "planning.claimed", "attempt.begun", "attempt.converted"),
+    *("publish.intended", "publish.copied", "publish.published", "commit.committing", "commit.committed"),
+    *("clean.refreshed", "clean.deleted", "clean.cleaned", "archive.moved", "archive.archived"),
+]
+# What a killed run may leave, all of it mended.
+LEFT = FINISHED | {"unregistered", "not_archived", "archive_unrecorded"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("point", KILLED)
+def test_what_a_killed_run_leaves_is_found_for_what_it_is_and_mended(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, database_url: str, point: str
+) -> None:
+    with lake_of(monkeypatch, tmp_path, database_url, FLAT) as lake:
+        land(lake, "raw/2026/week01/a.json", event(1), "ERROR 503")
+        land(lake, "raw/2026/week01/b.json", event(2))
+        convert(lake)
+        lake.ledger.requeue("events", manifest=WEEK1)
+        land(lake, "raw/2026/week02/c.json", event(3), "ERROR 503")
+        monkeypatch.setenv("LAKE_FAILPOINTS", f"{point}=kill")
+        assert start_run("events").wait(timeout=120) == -signal.SIGKILL
+        monkeypatch.delenv("LAKE_FAILPOINTS")
+
+        left = found(lake)
+        assert {kind for kind, _ in left} <= LEFT
+        assert {(mended.difference.kind, mended.difference.subject) for mended in repaired(lake, tmp_path)} == left
+        assert found(lake) == set()
+
+        convert(lake)
+
+        assert found(lake) == set()
+        assert rows(lake, "select id from events order by id") == [("e1",), ("e2",), ("e3",)]
 
 
 def test_what_another_machines_worker_has_just_committed_is_given_time(lake: Lake) -> None:
