@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-
 from lake_pipeline.commands.options import Json, MaybeDatasetName
 from lake_pipeline.lake import Lake, open_lake
 from lake_pipeline.ledger.models import FILE_STATUSES

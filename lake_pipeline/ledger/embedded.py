@@ -77,7 +77,7 @@ class EmbeddedPostgres(PostgresServer):
     @property
     def url(self) -> str:
         """The libpq URL of the server's database."""
-        return _url(Path(self.get_postmaster_info().socket_dir))
+        return _url(Path(str(self.get_postmaster_info().socket_dir)))
 
     def start(self) -> None:
         self.pgdata.mkdir(exist_ok=True)
