@@ -26,7 +26,7 @@ UPDATE lake.alembic_version SET version_num = '9999';
 
 def expand(database_url: str) -> None:
     with psycopg.connect(database_url) as connection:
-        connection.execute(EXPAND)  # type: ignore[arg-type]
+        connection.execute(EXPAND)
 
 
 def test_a_worker_that_began_before_the_next_releases_migration_goes_on_and_commits(
