@@ -105,9 +105,9 @@ def test_an_attempt_without_room_for_copies_of_raw_files_says_so_and_the_next_on
 
 def test_what_duckdb_cannot_spill_is_a_full_disk(small_disk: Path) -> None:
     said = rf"bytes are free in {small_disk} \(TMPDIR\). Make room"
-    with Means(small_disk, 2, "64MiB").connect() as connection:
-        with pytest.raises(DiskFull, match=said), naming_full_disks({"TMPDIR": small_disk}):
-            connection.execute("CREATE TABLE t AS SELECT range, md5(range::text) FROM range(4_000_000)")
+    connection = Means(small_disk, 2, "64MiB").connect()
+    with connection, pytest.raises(DiskFull, match=said), naming_full_disks({"TMPDIR": small_disk}):
+        connection.execute("CREATE TABLE t AS SELECT range, md5(range::text) FROM range(4_000_000)")
 
 
 def test_an_error_of_another_kind_stays_what_it_is(tmp_path: Path) -> None:

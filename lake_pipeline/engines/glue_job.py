@@ -19,6 +19,7 @@ from botocore.exceptions import (
 from botocore.exceptions import ConnectionError as NotConnected
 
 from lake_pipeline.aws import client
+from lake_pipeline.backoff import pauses
 from lake_pipeline.errors import EngineError, EngineUnreachable
 
 # https://docs.aws.amazon.com/glue/latest/dg/job-run-statuses.html
@@ -94,8 +95,10 @@ class GlueJob:
                 if not _may_be_repeated(error) or not wait:
                     failure = EngineError if isinstance(error, ClientError) else EngineUnreachable
                     raise failure(f"Glue job {self.name} did not start, tries: {number + 1}: {error}") from error
-                self._tell(f"Glue job {self.name} did not start ({error}); trying again in {wait * self._retry:g} s")
-                time.sleep(wait * self._retry)
+                # Runs that were refused together ask again one by one, in the last half of the wait.
+                pause = next(pauses(wait * self._retry, wait * self._retry))
+                self._tell(f"Glue job {self.name} did not start ({error}); trying again in {pause:.3g} s")
+                time.sleep(pause)
         raise AssertionError("unreachable")
 
     def get(self, run_id: str) -> GlueRun | None:
@@ -182,7 +185,7 @@ class GlueJob:
 
     def _patiently(self, ask: Callable[[], Any], *, hurry: bool = False) -> Any:
         """What `ask` answers, asked again with growing pauses while Glue throttles, fails or cannot be reached."""
-        since, pause = time.monotonic(), self._poll
+        since, waits = time.monotonic(), pauses(2 * self._poll, _LONGEST_PAUSE)
         patience = min(self._patience, _HURRY) if hurry else self._patience
         while True:
             try:
@@ -192,9 +195,9 @@ class GlueJob:
                     raise EngineUnreachable(f"Glue job {self.name}: {error}") from error
                 if time.monotonic() - since > patience:
                     raise EngineUnreachable(f"Glue job {self.name}: no answer for {patience:g} s: {error}") from error
-                self._tell(f"Glue did not answer ({error}); asking again in {pause:g} s")
+                pause = next(waits)
+                self._tell(f"Glue did not answer ({error}); asking again in {pause:.3g} s")
                 time.sleep(pause)
-                pause = min(2 * pause, _LONGEST_PAUSE)
 
 
 def _refused(error: Exception) -> bool:

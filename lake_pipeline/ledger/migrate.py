@@ -58,6 +58,9 @@ def _upgrade(url: str) -> None:
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
     except CommandError as error:
-        raise LedgerError(f"its schema is not one of this release, which knows up to {HEAD}: {error}") from error
+        raise LedgerError(
+            f"the schema of {shown_url(url)} is at {current_revision(url)}, and this release knows up to {HEAD}:"
+            " install the release that migrated it, or a later one"
+        ) from error
     except SQLAlchemyError as error:
         raise LedgerError(f"{shown_url(url)}: {error}") from error

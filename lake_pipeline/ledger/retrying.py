@@ -60,7 +60,7 @@ def patiently(act: Callable[[], _T], what: str, patience: timedelta = PATIENCE) 
                 if tries == 1:
                     raise
                 raise LedgerUnreachable(f"{error.detail} ({tries} tries in {passed:.0f} s)") from error
-            reason = error.detail.splitlines()[0]
+            reason = error.detail.partition("\n")[0]
             _log.warning("%s, try %d, after %.1f s: %s; again in %.1f s", what, tries, passed, reason, pause)
             time.sleep(pause)
 
