@@ -7,7 +7,15 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
 
-from pydantic import Field, PositiveFloat, PositiveInt, ValidationError, ValidationInfo, field_validator
+from pydantic import (
+    Field,
+    NonNegativeFloat,
+    PositiveFloat,
+    PositiveInt,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from lake_pipeline.encryption import Encryption
@@ -54,6 +62,9 @@ class Settings(BaseSettings):
     )
     threads: PositiveInt | None = Field(None, description="threads of one conversion; default: every core")
     memory: str = Field("2GiB", description="memory that one conversion may use in DuckDB")
+    grace_seconds: NonNegativeFloat = Field(
+        20, description="how long a conversion that is under way may go on once SIGTERM has come"
+    )
     s3_encryption: Literal["AES256", "aws:kms", "aws:kms:dsse"] | None = Field(
         None, description="server-side encryption of what is written to S3; default: the bucket's"
     )

@@ -12,11 +12,12 @@ import typer
 from lake_pipeline.commands.options import DatasetNames
 from lake_pipeline.commands.progress import RunDisplay
 from lake_pipeline.dataset import Dataset
+from lake_pipeline.draining import draining
 from lake_pipeline.errors import RunFailed
 from lake_pipeline.lake import Lake, open_lake
 from lake_pipeline.ledger.models import FILE_STATUSES
 from lake_pipeline.reports import note, print_table
-from lake_pipeline.settings import load_settings
+from lake_pipeline.settings import Settings, load_settings
 
 
 def run(
@@ -32,6 +33,9 @@ def run(
     Runs the same assets on the same instance as the daemon of lake dev, so that the UI shows them.
     Exits with 1 where a file or a manifest has failed for good.
 
+    Told to stop by SIGTERM, it begins nothing more, lets what is under way end within LAKE_GRACE_SECONDS or else gives
+    it back, says what is left, and exits with 0. Ctrl-C and a second SIGTERM do not wait.
+
     --files-from takes one key a line, of one dataset: only these are registered and run. A key that is neither in the
     store nor in the ledger is an error, and then nothing is run.
     """
@@ -40,15 +44,34 @@ def run(
     if files_from is not None and len(datasets or []) != 1:
         raise typer.BadParameter("--files-from needs the name of one dataset")
     keys = _read_keys(files_from) if files_from is not None else None
-    with open_lake(load_settings()) as lake:
+    settings = load_settings()
+    with draining(settings.grace_seconds, lambda: _note_told(settings)) as drain, open_lake(settings) as lake:
         chosen = lake.chosen(datasets)
         with RunDisplay(lake) as display:
-            run_datasets(lake, chosen, display.tell, keys=keys, verbose=verbose)
+            try:
+                run_datasets(lake, chosen, display.tell, keys=keys, verbose=verbose, is_told_to_stop=drain.told.is_set)
+                drain.ended.set()
+            except KeyboardInterrupt:
+                if not drain.expired:
+                    raise
         _print_summary(lake, chosen, display)
-        if keys is None:
+        if drain.told.is_set():
+            _note_left(lake, chosen)
+        elif keys is None:
             _refuse_failures(lake, chosen)
         else:
             _refuse_failed_keys(lake, chosen[0], keys)
+
+
+def _note_told(settings: Settings) -> None:
+    note(f"told to stop: what is under way may go on for {settings.grace_seconds:g} s, and nothing more is begun")
+
+
+def _note_left(lake: Lake, chosen: list[Dataset]) -> None:
+    """What the next run is to do, after one that was told to stop."""
+    left = {dataset.name: lake.ledger.backlog_summary(dataset.name).files for dataset in chosen}
+    files = [f"{count:,} files of {name}" for name, count in left.items() if count]
+    note(f"told to stop: {', '.join(files) or 'nothing'} left for the next run")
 
 
 def _read_keys(source: str) -> list[str]:

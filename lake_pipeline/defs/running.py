@@ -20,6 +20,7 @@ from lake_pipeline.defs.keys import extracts_job_name, job_name
 from lake_pipeline.defs.orphans import fail_orphans, worker_tag
 from lake_pipeline.defs.partitions import manifest_partitions
 from lake_pipeline.defs.sensors import attempt_tag
+from lake_pipeline.defs.signals import own_sigterm
 from lake_pipeline.discovery.listing import Discovered, discover
 from lake_pipeline.discovery.named import discover_named
 from lake_pipeline.errors import EngineError, ExtractFailed, LedgerUnreachable
@@ -69,7 +70,7 @@ def run_datasets(
     check_ledger(lake, datasets)
     definitions = lake_definitions(list(lake.datasets.values()), lake.settings.engine)
     ran, failures = 0, list[str]()
-    with storage_errors(), open_instance(lake.settings) as instance:
+    with storage_errors(), own_sigterm(), open_instance(lake.settings) as instance:
         fail_orphans(instance)
         for dataset in datasets:
             if not is_told_to_stop():
