@@ -79,6 +79,7 @@ def test_a_relative_store_is_below_the_working_directory(
         ("LAKE_ENGINE", "flink", "'local', 'spark' or 'glue'"),
         ("LAKE_SPARK_PART", "much", "is not a size"),
         ("LAKE_THREADS", "0", "greater than 0"),
+        ("LAKE_GRACE_SECONDS", "-1", "greater than or equal to 0"),
         ("LAKE_EVENTS_QUEUE", "arrivals", "a queue's URL, such as https://sqs"),
         ("LAKE_EVENTS_DLQ", "https://sqs.eu-central-1.amazonaws.com/1/dead.fifo", "standard queues only"),
         ("LAKE_THREADS", "many", "valid integer"),
