@@ -73,6 +73,7 @@ def _convert_here(task: Task, store: Store, scratch: Path, on_progress: Callable
         scratch=scratch,
         threads=task.threads or os.cpu_count() or 1,
         memory=task.memory,
+        erasures=task.standing,
     )
     results = convert(job, store, on_progress)
     if store.root is None:

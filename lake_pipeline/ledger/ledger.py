@@ -5,6 +5,7 @@ from __future__ import annotations
 from lake_pipeline.ledger.catalogue import CatalogueLedger
 from lake_pipeline.ledger.circuits import CircuitLedger
 from lake_pipeline.ledger.discovery import DiscoveryLedger
+from lake_pipeline.ledger.erasures import ErasureLedger
 from lake_pipeline.ledger.notices import NoticeLedger
 from lake_pipeline.ledger.outputs import OutputLedger
 from lake_pipeline.ledger.planning import PlanningLedger
@@ -16,6 +17,7 @@ class Ledger(
     DiscoveryLedger,
     PlanningLedger,
     RequeueLedger,
+    ErasureLedger,
     OutputLedger,
     CatalogueLedger,
     ReadingLedger,
