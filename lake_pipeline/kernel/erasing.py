@@ -21,6 +21,7 @@ from lake_pipeline.store.filesystem import S3FileSystem
 
 _FILE = "lake: file"
 _FLAGS = 10_000
+_BATCH = 2**16
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,10 @@ class Table:
             kept = f"SELECT {own} FROM ({rows}) WHERE ({condition}) IS NOT TRUE"
             options = ", ".join(parquet_options(self.dataset.output, self.means.row_group_bytes))
             target.parent.mkdir(parents=True, exist_ok=True)
-            connection.execute(f"COPY ({kept}) TO {literal(str(target))} ({options})")
+            # By way of Arrow, for what DuckDB knows to hold no NULL it would write as a column that cannot.
+            writing = connection.cursor()
+            writing.register("kept", connection.execute(kept).to_arrow_reader(_BATCH))
+            writing.execute(f"COPY kept TO {literal(str(target))} ({options})")
             (written,) = connection.execute(
                 f"SELECT count(*) FROM read_parquet({literal(str(target))})"
             ).fetchone() or (0,)
