@@ -66,7 +66,7 @@ class Table:
             self._lock(connection, [file], target)
             rows, own = self._one(connection, file)
             counts = f"SELECT count(*), count(*) FILTER (WHERE {condition}) FROM ({rows})"
-            before, matching = connection.execute(counts).fetchone() or (0, 0)
+            ((before, matching),) = connection.execute(counts).fetchall()
             if before == matching:
                 return before, 0
             kept = f"SELECT {own} FROM ({rows}) WHERE ({condition}) IS NOT TRUE"
@@ -74,11 +74,10 @@ class Table:
             target.parent.mkdir(parents=True, exist_ok=True)
             # By way of Arrow, for what DuckDB knows to hold no NULL it would write as a column that cannot.
             writing = connection.cursor()
-            writing.register("kept", connection.execute(kept).to_arrow_reader(_BATCH))
-            writing.execute(f"COPY kept TO {literal(str(target))} ({options})")
-            (written,) = connection.execute(
-                f"SELECT count(*) FROM read_parquet({literal(str(target))})"
-            ).fetchone() or (0,)
+            writing.register("kept", connection.sql(kept).to_arrow_reader(_BATCH))
+            writing.execute(f"COPY kept TO {literal(str(target))} ({options})").fetchall()
+            count = f"SELECT count(*) FROM read_parquet({literal(str(target))}, hive_partitioning = false)"
+            ((written,),) = writing.execute(count).fetchall()
         return _conserved(file, before, matching, written)
 
     def rewrite_lines(self, file: Path, source: str, condition: str, target: Path) -> tuple[int, int]:
