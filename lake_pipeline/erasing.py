@@ -23,7 +23,7 @@ from lake_pipeline.dataset import Dataset
 from lake_pipeline.engines.task import STAGING
 from lake_pipeline.erasing_raw import check_raw, erase_raw, sweep_raw
 from lake_pipeline.erasure_reports import sign_off
-from lake_pipeline.errors import ErasureUnfinished, LakeError, LeaseLost
+from lake_pipeline.errors import ConservationError, ErasureUnfinished, LakeError, LeaseLost
 from lake_pipeline.failpoints import failpoint
 from lake_pipeline.kernel.erasing import Table
 from lake_pipeline.kernel.means import Means
@@ -96,6 +96,7 @@ def finish(lake: Lake, dataset: Dataset, erasure: ErasureRow) -> ErasureRow:
         ErasureUnfinished: a manifest that holds matching rows is being converted, or rows are left; ask again.
     """
     busy: list[str] = []
+    _show_and_clean(lake, dataset)
     with _table(lake, dataset) as table:
         for manifest_id in lake.ledger.manifests_with_outputs(dataset.name):
             if _find_in(lake, table, manifest_id, erasure.predicate, erasure):
@@ -104,6 +105,7 @@ def finish(lake: Lake, dataset: Dataset, erasure: ErasureRow) -> ErasureRow:
                 except LeaseLost:
                     busy.append(manifest_id)
         if erasure.raw:
+            archive(dataset, lake.store, lake.ledger)
             busy += erase_raw(lake, dataset, erasure)
         if busy:
             more = f" and {len(busy) - 1:,} more" if len(busy) > 1 else ""
@@ -111,8 +113,6 @@ def finish(lake: Lake, dataset: Dataset, erasure: ErasureRow) -> ErasureRow:
                 f"{dataset.name} {busy[0]}{more}: being converted; run the same command, or `lake run"
                 f" {dataset.name}`, when that is over"
             )
-        # Whoever died between a commit and its end left old files, and a table that shows them.
-        _show_and_clean(lake, dataset)
         if erasure.raw:
             sweep_raw(lake, erasure)
         manifests = lake.ledger.manifests_with_outputs(dataset.name)
@@ -161,6 +161,8 @@ def _erase(lake: Lake, table: Table, manifest_id: str, erasure: ErasureRow) -> N
     copies: list[Copy] = []
     try:
         with heartbeat(ledger, dataset.name, manifest_id, attempt):
+            if one_to_one:
+                release(dataset.name, manifest_id, store, ledger)  # what a name holds is then what is committed
             found = _find_in(lake, table, manifest_id, erasure.predicate, erasure)
             if not found:  # someone was quicker
                 ledger.let_go_manifest(dataset.name, manifest_id, attempt)
@@ -218,11 +220,13 @@ def _rewrite(lake: Lake, table: Table, condition: str, found: Found, attempt: in
     if one_to_one:
         (source,) = found.rows
         at_hand = store.fetch(path, table.means.scratch)
-        _, after = table.rewrite_lines(at_hand, source, condition, local)
+        before, after = table.rewrite_lines(at_hand, source, condition, local)
     else:
-        _, after = table.rewrite(store.uri(path), condition, local)
-        if not after:
-            return _Rewritten(found, None, None)
+        before, after = table.rewrite(store.uri(path), condition, local)
+    if before != found.output.rows:
+        raise ConservationError(f"{path} holds {before:,} rows, and the ledger has {found.output.rows:,} of it")
+    if not after and not one_to_one:
+        return _Rewritten(found, None, None)
     size = local.stat().st_size
     if not store.root:
         store.upload(local, staged)
@@ -245,6 +249,7 @@ def _told(item: _Rewritten) -> dict[str, object]:
 
 
 def _show_and_clean(lake: Lake, dataset: Dataset) -> None:
+    """Finish what whoever died after a commit left: names without their content, a table of old files, old files."""
     one_to_one = dataset.output.files == "one_to_one"
     if one_to_one:
         for manifest_id in lake.ledger.manifests_to_release(dataset.name):

@@ -154,7 +154,7 @@ def test_records_inside_a_document_are_cut_out_of_it(
 ) -> None:
     with lake_with(monkeypatch, tmp_path, database_url, source=JSON["source"] | {"records": "sent.rows"}) as lake:
         records = [event(n, user_id="x" if n < 2 else "y") for n in range(4)]
-        document = {"version": 7, "sent": {"by": "me", "rows": records, "count": 4}}
+        document: dict[str, Any] = {"version": 7, "sent": {"by": "me", "rows": records, "count": 4}}
         lake.store.put("raw/a.json", json.dumps(document).encode())
         lake.store.put("raw/b.json", json.dumps({"sent": {"rows": records[:2]}}).encode())
         convert(lake)

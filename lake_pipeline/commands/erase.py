@@ -45,7 +45,10 @@ def erase(
         if dry_run:
             _show_found(found, json)
             return
-        begun = any(row.ended_at is None and row.predicate == predicate for row in lake.ledger.erasures(declared.name))
+        begun = any(
+            row.ended_at is None and (row.predicate, row.raw) == (predicate, raw)
+            for row in lake.ledger.erasures(declared.name)
+        )
         if not yes and not begun:
             _confirm(declared.name, found, raw)
         ended = finish(lake, declared, begin(lake, declared, predicate, raw=raw))

@@ -656,6 +656,8 @@ INSERT INTO requeued
 SELECT id, CASE WHEN status <> 'QUARANTINED' THEN manifest_id END
 FROM lake.file_processing_status
 WHERE dataset = :dataset AND status <> 'SUPERSEDED'
+    -- Of a file of which every record was erased there is nothing to do again.
+    AND archived_size IS DISTINCT FROM 0
     AND (:key::text IS NULL OR s3_key = :key)
     AND (:status::text IS NULL OR status = :status)
     AND (:manifest_id::text IS NULL OR manifest_id = :manifest_id);
