@@ -30,10 +30,35 @@ def archive(dataset: Dataset, store: Store, ledger: Ledger, manifest_id: str | N
         failpoint("archive.moved")
         done = {file.id: target for file, target, error in zip(files, targets, outcomes, strict=True) if error is None}
         gone = [file for file, error in zip(files, outcomes, strict=True) if isinstance(error, ObjectMissing)]
-        done |= _moved_before(dataset, store, gone)
+        done |= moved_before(dataset, store, gone)
         ledger.record_archived(dataset.name, list(done.items()))
         failpoint("archive.archived")
         moved += len(done)
+        for error in outcomes:
+            if error is not None and not isinstance(error, (ObjectMissing, ObjectChanged)):
+                raise error
+    return moved + _archive_again(dataset, store, ledger)
+
+
+def _archive_again(dataset: Dataset, store: Store, ledger: Ledger) -> int:
+    """Move files that landed again, the same bytes under the same key, over the copies of them that were moved before.
+
+    So a copy that was lost is there again. One that holds anything else by now, such as a mended file, stays as it is.
+    """
+    moved = 0
+    for files in batched(ledger.relanded_files(dataset.name), _BATCH):
+        held = zip(files, store.heads([file.location for file in files]), strict=True)
+        same = [file for file, there in held if there is None or store.is_copy_of(there, file.size, file.etag)]
+        outcomes = store.move_all([Move(file.key, file.location, file.size, file.etag) for file in same])
+        failpoint("archive.moved")
+        # Where another version lies there, or nothing does, it was seen before it was moved away.
+        done = [
+            file
+            for file, error in zip(same, outcomes, strict=True)
+            if error is None or isinstance(error, (ObjectMissing, ObjectChanged))
+        ]
+        ledger.record_archived(dataset.name, [(file.id, file.location) for file in done])
+        moved += sum(error is None for error in outcomes)
         for error in outcomes:
             if error is not None and not isinstance(error, (ObjectMissing, ObjectChanged)):
                 raise error
@@ -58,7 +83,7 @@ def _move(file: ArchivableFile, target: str) -> Move:
     return Move(file.location, target, file.size, file.etag if file.location == file.key else None)
 
 
-def _moved_before(dataset: Dataset, store: Store, files: list[ArchivableFile]) -> dict[int, str]:
+def moved_before(dataset: Dataset, store: Store, files: list[ArchivableFile]) -> dict[int, str]:
     """Files that a process moved that was killed before it said so, by id; of the others there is no copy."""
     done: dict[int, str] = {}
     for key_of in (_archive_key, _versioned_key):

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from datetime import timedelta
 
 from lake_pipeline.archiving import archive
+from lake_pipeline.backoff import pauses
 from lake_pipeline.catalog.contract import catalog_of
 from lake_pipeline.dataset import Dataset
 from lake_pipeline.engines.task import Task, read_results
@@ -21,8 +22,10 @@ from lake_pipeline.errors import (
     LeaseLost,
     LedgerError,
     SchemaRaced,
+    VersionsWithdrawn,
 )
 from lake_pipeline.failpoints import failpoint
+from lake_pipeline.guard import check_ledger
 from lake_pipeline.kernel.results import Results
 from lake_pipeline.lake import Lake
 from lake_pipeline.ledger.ledger import Ledger
@@ -30,6 +33,8 @@ from lake_pipeline.manifests import Manifest
 from lake_pipeline.notices.telling import tell
 from lake_pipeline.planning import current_manifest
 from lake_pipeline.publishing import clean, publish
+from lake_pipeline.staging import clear_attempt
+from lake_pipeline.versions import withdraw_failed
 from lake_pipeline.workers import worker_name
 
 _log = logging.getLogger(__name__)
@@ -48,13 +53,25 @@ class Outcome:
     archived: int
 
 
-def run_attempt(lake: Lake, dataset: Dataset, manifest_id: str, engine: Callable[[Task], None]) -> Outcome:
+def run_attempt(
+    lake: Lake,
+    dataset: Dataset,
+    manifest_id: str,
+    engine: Callable[[Task], None],
+    is_unwanted: Callable[[], bool] = lambda: False,
+) -> Outcome:
     """Convert a manifest with `engine`, then publish, commit, clean and archive it.
 
+    An attempt that is interrupted is given back, as if it had not been begun; if it then `is_unwanted`, it has failed,
+    for what somebody has cancelled is not to be begun again without end.
+
     Raises:
+        LedgerMismatch: the ledger is not this lake's, or is older than it; nothing was begun.
         LeaseLost: another worker holds the manifest, or took it over.
+        VersionsWithdrawn: new versions cannot be read; without them the manifest is committed as it was, or due again.
         LakeError: the attempt failed; the ledger says so too, and the manifest may be tried again.
     """
+    check_ledger(lake, [dataset])
     ledger, store = lake.ledger, lake.store
     attempt = ledger.begin_attempt(dataset.name, manifest_id, worker_name(), LEASE)
     try:
@@ -64,14 +81,28 @@ def run_attempt(lake: Lake, dataset: Dataset, manifest_id: str, engine: Callable
             manifest = current_manifest(ledger, store, dataset, manifest_id)
             results, leftovers = _convert_and_publish(lake, dataset, manifest, attempt, engine)
     except LeaseLost:
+        with suppress(LakeError):  # the next pass does it then
+            clear_attempt(lake, dataset.name, manifest_id, attempt)
         raise
-    except BaseException as error:
+    except VersionsWithdrawn:
+        # The ledger says so already, and nothing of the table was touched.
+        archive(dataset, store, ledger, manifest_id)
+        tell(lake, dataset)
+        raise
+    except Exception as error:
         with suppress(LeaseLost):
             ledger.fail_attempt(
                 dataset.name, manifest_id, attempt, _reason(error), run_goes_on=_engine_may_go_on(error)
             )
-        if isinstance(error, Exception):  # who is told to end has no time to tell others
-            tell(lake, dataset)
+        tell(lake, dataset)
+        raise
+    except BaseException:
+        # Ctrl-C, SIGTERM or a run cancelled in the UI: who is told to end has no time to tell others.
+        with suppress(Exception):  # what a worker that is gone has not given back is taken from it
+            if is_unwanted():
+                ledger.fail_attempt(dataset.name, manifest_id, attempt, "cancelled", run_goes_on=True)
+            else:
+                ledger.release_attempt(dataset.name, manifest_id, attempt)
         raise
     # The rows are safe by now: what fails from here on is finished by the next pass, and undoes nothing.
     catalog_of(lake.settings).refresh(lake, dataset)
@@ -83,15 +114,12 @@ def run_attempt(lake: Lake, dataset: Dataset, manifest_id: str, engine: Callable
     return Outcome(manifest, attempt, results, archived)
 
 
-def _reason(error: BaseException) -> str:
+def _reason(error: Exception) -> str:
     """What the ledger says of a failed attempt."""
-    if isinstance(error, LakeError):
-        return str(error)
-    # Ctrl-C, SIGTERM and a run that was cancelled in the UI are no Exceptions.
-    return f"{type(error).__name__}: {error}" if isinstance(error, Exception) else "interrupted"
+    return str(error) if isinstance(error, LakeError) else f"{type(error).__name__}: {error}"
 
 
-def _engine_may_go_on(error: BaseException) -> bool:
+def _engine_may_go_on(error: Exception) -> bool:
     """Whether the engine's run may not have ended: it was asked to stop, which takes a while, or cannot be asked."""
     return isinstance(error, EngineUnreachable) or not isinstance(error, LakeError)
 
@@ -134,6 +162,7 @@ def _convert_and_publish(
         engine(task)
         failpoint("attempt.converted")
         results = read_results(lake.store, task)
+        withdraw_failed(lake, dataset, manifest.manifest_id, attempt, results)
         try:
             return results, publish(task, results, lake.store, lake.ledger)
         except (SchemaRaced, ErasureRaced):
@@ -148,14 +177,17 @@ def heartbeat(ledger: Ledger, dataset: str, manifest_id: str, attempt: int) -> I
     stop = threading.Event()
 
     def beat() -> None:
-        while not stop.wait(LEASE.total_seconds() / 4):
+        pause, sooner = LEASE.total_seconds() / 4, pauses(1, 8)
+        while not stop.wait(pause):
             try:
                 ledger.heartbeat(dataset, manifest_id, attempt, LEASE)
+                pause, sooner = LEASE.total_seconds() / 4, pauses(1, 8)
             except LeaseLost:
                 return
             except LedgerError as error:
                 # A database that is away for a moment must not cost the lease: the next beat may be in time.
-                _log.warning("heartbeat of %s %s: %s", dataset, manifest_id, error)
+                pause = next(sooner)
+                _log.warning("heartbeat of %s %s: %s; again in %.0f s", dataset, manifest_id, error, pause)
 
     thread = threading.Thread(target=beat, name=f"heartbeat-{manifest_id}", daemon=True)
     thread.start()

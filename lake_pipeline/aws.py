@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 import boto3
@@ -10,25 +11,35 @@ from botocore.exceptions import BotoCoreError
 
 from lake_pipeline.errors import SettingsError
 
+_log = logging.getLogger(__name__)
 # A long poll of SQS takes 20 s, so an answer may take longer than that and no longer than a minute.
-_CONFIG = Config(
-    connect_timeout=10,
-    read_timeout=60,
-    user_agent_extra="lake-pipeline",
-)
+_SILENCE = 60.0
+_CONFIG = Config(connect_timeout=10, user_agent_extra="lake-pipeline")
 
 
-def client(service: str, connections: int = 10, *, attempts: int = 8) -> Any:
+def client(service: str, connections: int = 10, *, attempts: int = 8, silence: float = _SILENCE) -> Any:
     """A new client, such as `client("sqs")`, for the usual `AWS_*` variables, `AWS_ENDPOINT_URL` among them.
 
-    It tries again, with backoff, where AWS throttles or a connection fails: `attempts` in all. Good for many threads,
-    of which so many keep their `connections`.
+    It tries again, with jittered backoff, where AWS throttles or fails, a connection breaks, or nothing is heard for
+    `silence` seconds: `attempts` in all, and says so in the log. Good for many threads, of which so many keep their
+    `connections`.
 
     Raises:
         SettingsError: no region is set, or the profile that is named is not there.
     """
-    config = Config(max_pool_connections=connections, retries={"mode": "adaptive", "total_max_attempts": attempts})
+    config = Config(
+        max_pool_connections=connections,
+        read_timeout=silence,
+        retries={"mode": "adaptive", "total_max_attempts": attempts},
+    )
     try:
-        return boto3.session.Session().client(service, config=_CONFIG.merge(config))
+        made = boto3.session.Session().client(service, config=_CONFIG.merge(config))
     except BotoCoreError as error:
         raise SettingsError(f"AWS, {service}: {error}") from error
+    made.meta.events.register("after-call", _tell_retries)
+    return made
+
+
+def _tell_retries(model: Any, parsed: dict[str, Any], **_: Any) -> None:
+    if retries := parsed.get("ResponseMetadata", {}).get("RetryAttempts"):
+        _log.warning("AWS answered %s after %d retries", model.name, retries)

@@ -11,6 +11,7 @@ import typer
 
 from lake_pipeline import __version__
 from lake_pipeline.commands import (
+    audit,
     datasets,
     demo,
     dev,
@@ -19,6 +20,7 @@ from lake_pipeline.commands import (
     files,
     quarantine,
     query,
+    rebuild,
     reconcile,
     requeue,
     run,
@@ -63,6 +65,8 @@ app.command(epilog="Example: lake requeue events --manifest 2026-week07.0001")(r
 app.command(epilog="Example: lake erase events --where \"user_id = 'x'\" --dry-run")(erase.erase)
 app.command(epilog="Example: lake erasures events --json")(erase.erasures)
 app.command(epilog="Example: lake reconcile events --inventory s3://reports/lake/daily/")(reconcile.reconcile)
+app.command(epilog="Example: lake rebuild --dry-run")(rebuild.rebuild)
+app.command(epilog="Example: lake audit events --repair --dry-run")(audit.audit)
 app.add_typer(schema.app, name="schema", epilog="Example: lake schema events")
 app.add_typer(quarantine.app, name="quarantine", epilog="Example: lake quarantine list events")
 app.add_typer(dlq.app, name="dlq", epilog="Example: lake dlq list")

@@ -25,12 +25,14 @@ from lake_pipeline.erasing_raw import check_raw, erase_raw, sweep_raw
 from lake_pipeline.erasure_reports import sign_off
 from lake_pipeline.errors import ConservationError, ErasureUnfinished, LakeError, LeaseLost
 from lake_pipeline.failpoints import failpoint
+from lake_pipeline.guard import check_ledger
 from lake_pipeline.kernel.erasing import Table
 from lake_pipeline.kernel.means import Means
 from lake_pipeline.kernel.predicate import check_predicate, matching_sql
 from lake_pipeline.lake import Lake
 from lake_pipeline.ledger.models import ErasureRow, OutputFile
 from lake_pipeline.publishing import clean, release
+from lake_pipeline.recording import record_commits
 from lake_pipeline.scratch import scratch_folder
 from lake_pipeline.store import Copy, batched
 from lake_pipeline.workers import worker_name
@@ -76,6 +78,7 @@ def begin(lake: Lake, dataset: Dataset, predicate: str, *, raw: bool = False) ->
         PredicateInvalid: the predicate is no condition on the table's rows.
         ErasureRefused: raw files cannot be rewritten; nothing was recorded.
     """
+    check_ledger(lake, [dataset])
     check_predicate(predicate, dataset, lake.schema(dataset.name))
     for row in lake.ledger.erasures(dataset.name):
         if row.ended_at is None and (row.predicate, row.raw) == (predicate, raw):
@@ -95,6 +98,7 @@ def finish(lake: Lake, dataset: Dataset, erasure: ErasureRow) -> ErasureRow:
     Raises:
         ErasureUnfinished: a manifest that holds matching rows is being converted, or rows are left; ask again.
     """
+    check_ledger(lake, [dataset])
     busy: list[str] = []
     _show_and_clean(lake, dataset)
     with _table(lake, dataset) as table:
@@ -114,6 +118,7 @@ def finish(lake: Lake, dataset: Dataset, erasure: ErasureRow) -> ErasureRow:
                 f" {dataset.name}`, when that is over"
             )
         if erasure.raw:
+            record_commits(dataset.name, lake.store, lake.ledger)
             sweep_raw(lake, erasure)
         manifests = lake.ledger.manifests_with_outputs(dataset.name)
         left = [found for name in manifests for found in _find_in(lake, table, name, erasure.predicate, erasure)]
@@ -136,7 +141,7 @@ def finish_erasures(lake: Lake, dataset: Dataset) -> None:
 def _find_in(lake: Lake, table: Table, manifest_id: str, predicate: str, erasure: ErasureRow | None) -> list[Found]:
     """Outputs of a manifest with matching rows, those of files left out that landed after the request."""
     name = table.dataset.name
-    outputs = lake.ledger.outputs_of(name, manifest_id)
+    outputs = lake.ledger.manifest_outputs(name, manifest_id)
     later = lake.ledger.sources_after(name, manifest_id, erasure.last_file_id) if erasure else []
     sources = lake.ledger.manifest_sources(name, manifest_id) if table.dataset.output.format == "json" else {}
     found: list[Found] = []
@@ -200,8 +205,11 @@ def _erase(lake: Lake, table: Table, manifest_id: str, erasure: ErasureRow) -> N
         with suppress(LakeError):
             ledger.let_go_manifest(dataset.name, manifest_id, attempt)
         raise
+    # Written down before anything is deleted that only the commit before needs.
+    record_commits(dataset.name, store, ledger, manifest_id)
     if one_to_one:
         release(dataset.name, manifest_id, store, ledger)
+        record_commits(dataset.name, store, ledger, manifest_id)
         leftovers = []
     catalog_of(lake.settings).refresh(lake, dataset)
     clean(dataset.name, leftovers, store, ledger)
@@ -251,6 +259,7 @@ def _told(item: _Rewritten) -> dict[str, object]:
 def _show_and_clean(lake: Lake, dataset: Dataset) -> None:
     """Finish what whoever died after a commit left: names without their content, a table of old files, old files."""
     one_to_one = dataset.output.files == "one_to_one"
+    record_commits(dataset.name, lake.store, lake.ledger)
     if one_to_one:
         for manifest_id in lake.ledger.manifests_to_release(dataset.name):
             release(dataset.name, manifest_id, lake.store, lake.ledger)

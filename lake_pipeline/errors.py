@@ -57,12 +57,24 @@ class LedgerError(LakeError):
     """The ledger refused or failed."""
 
 
+class LedgerMismatch(LedgerError):
+    """This ledger is not the one that this lake was made with, so nothing was done."""
+
+
+class LedgerUnreachable(LedgerError):
+    """The ledger's database does not answer."""
+
+
 class NothingMatched(LedgerError):
     """Nothing in the ledger matches."""
 
 
 class LeaseLost(LedgerError):
     """Another attempt of this manifest has taken over, so this one may not commit."""
+
+
+class PublishedUnreadable(LakeError):
+    """A curated file cannot be read."""
 
 
 class SchemaConflict(LakeError):
@@ -113,8 +125,16 @@ class ReplayIncomplete(LakeError):
     """A replay cannot read every file whose rows are in the table, so the table keeps them as they are."""
 
 
+class VersionsWithdrawn(LakeError):
+    """New versions of files cannot be converted, so the rows of the old ones stay."""
+
+
 class ConservationError(LakeError):
     """Rows read and exploded are not rows written, quarantined and dropped, so nothing was published."""
+
+
+class DiskFull(LakeError):
+    """A disk of this machine is full."""
 
 
 class EngineError(LakeError):
@@ -159,6 +179,10 @@ class ExtractFailed(LakeError):
 
 class RunFailed(LakeError):
     """Not everything could be converted."""
+
+
+class RebuildIncomplete(LakeError):
+    """The ledger was rebuilt, and not everything in the store could be accounted for."""
 
 
 class DemoFailed(LakeError):

@@ -17,6 +17,7 @@ from filelock import FileLock
 from lake_pipeline.catalog.contract import catalog_of
 from lake_pipeline.dataset import Dataset, Extract
 from lake_pipeline.errors import ExtractFailed, ObjectMissing, QueryError
+from lake_pipeline.guard import check_ledger
 from lake_pipeline.lake import Lake
 from lake_pipeline.ledger.models import OutputFile
 
@@ -78,8 +79,10 @@ def write_extract(lake: Lake, dataset: Dataset, extract: Extract) -> ExtractMani
     """Write an extract of the table as it is now, in place of the one before.
 
     Raises:
+        LedgerMismatch: the ledger is not this lake's, or is older than it.
         ExtractFailed: the SQL is not one SELECT that can be evaluated on this table.
     """
+    check_ledger(lake, [dataset])
     store, home, folder = lake.store, lake.settings.home_dir, extract_folder(dataset, extract)
     catalog, sql = catalog_of(lake.settings), extract.sql_for(lake.settings.catalog_kind)
     home.mkdir(parents=True, exist_ok=True)

@@ -37,6 +37,9 @@ POINTS = {
     "planning.planned": "the manifest's document is written",
     "requeue.changing": "files are pending again, in a transaction that is not committed",
     "requeue.changed": "files are pending again",
+    # Rebuild
+    "rebuild.replacing": "the rebuilt rows are in the ledger, in a transaction that is not committed",
+    "rebuild.replaced": "they are committed, and the mark in the store is the one before",
     # An attempt, up to its staged rows (the three of staging are reached in the engine's process)
     "attempt.begun": "the manifest is held by this attempt",
     "staging.begun": "the engine begins to convert",
@@ -52,6 +55,8 @@ POINTS = {
     "commit.committed": "the manifest is committed, and whoever asked for it does not know",
     "release.copied": "committed files of one raw file each were copied to their names, and the ledger says not so",
     "release.released": "they have their names, and the ledger says so",
+    "record.written": "the commit's document is in the store, and the ledger does not know",
+    "record.recorded": "the ledger knows, and the mark in the store is not raised",
     "fail.failing": "the attempt has failed, in a transaction that is not committed",
     # Erase
     "erase.recorded": "the request is in the ledger, and nothing is rewritten",
@@ -118,8 +123,8 @@ def parse(text: str) -> dict[str, tuple[Action, int]]:
         SettingsError: a point or an action is not one of those here, or the text has another form.
     """
     armed: dict[str, tuple[Action, int]] = {}
-    for entry in filter(None, text.split(",")):
-        point, _, rest = entry.strip().partition("=")
+    for entry in filter(None, map(str.strip, text.split(","))):
+        point, _, rest = entry.partition("=")
         action, _, turn = rest.partition("@")
         if point not in POINTS or action not in ACTIONS or not (turn or "1").isdigit() or int(turn or "1") < 1:
             raise SettingsError(

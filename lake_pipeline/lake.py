@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
+from functools import partial
 
 from lake_pipeline.dataset import Dataset
 from lake_pipeline.declarations import load_datasets
@@ -12,7 +14,8 @@ from lake_pipeline.engines.environment import check_spark
 from lake_pipeline.errors import SettingsError, UnknownDataset
 from lake_pipeline.ledger.ledger import Ledger
 from lake_pipeline.ledger.migrate import migrate
-from lake_pipeline.ledger.postgres import database_url
+from lake_pipeline.ledger.postgres import database_url, revive_embedded
+from lake_pipeline.ledger.retrying import patiently
 from lake_pipeline.schemas import Schema
 from lake_pipeline.settings import Settings
 from lake_pipeline.store import Store
@@ -49,23 +52,33 @@ class Lake:
 
 
 @contextmanager
-def open_lake(settings: Settings) -> Iterator[Lake]:
+def open_lake(settings: Settings, *, patience: timedelta = timedelta(0)) -> Iterator[Lake]:
     """Open the store and the ledger, starting the embedded Postgres and migrating where needed.
+
+    A database that does not answer is awaited for as long as `patience`.
 
     Raises:
         SettingsError: the engine cannot run here, cannot work on that store or lacks a setting, or LAKE_HOME cannot
             be written.
+        LedgerError: the database does not answer, or is not one for this release.
     """
     store = Store(settings.store_url, settings.encryption)
     _check_engine(settings, store)
     datasets = load_datasets(settings.datasets)
+    with ExitStack() as stack:
+        ledger = patiently(lambda: stack.enter_context(_open_ledger(settings)), "opening the ledger", patience)
+        yield Lake(settings, datasets, store, ledger)
+
+
+@contextmanager
+def _open_ledger(settings: Settings) -> Iterator[Ledger]:
     try:
         url = database_url(settings)
     except OSError as error:
         raise SettingsError(f"LAKE_HOME={settings.home}: {error}") from error
     migrate(url)
-    with Ledger.open(url) as ledger:
-        yield Lake(settings, datasets, store, ledger)
+    with Ledger.open(url, revive=partial(revive_embedded, settings)) as ledger:
+        yield ledger
 
 
 def _check_engine(settings: Settings, store: Store) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from contextlib import suppress
 from dataclasses import asdict, replace
+from functools import partial
 
 from lake_pipeline.engines.task import Task
 from lake_pipeline.errors import CheckFailed, ConservationError, LakeError, ReplayIncomplete
@@ -12,6 +13,8 @@ from lake_pipeline.failpoints import failpoint
 from lake_pipeline.kernel.results import RECORDS, FileResult, Results
 from lake_pipeline.ledger.ledger import Ledger
 from lake_pipeline.ledger.models import FileOutcome, OutputFile, SchemaChange
+from lake_pipeline.ledger.retrying import patiently
+from lake_pipeline.recording import record_commits
 from lake_pipeline.store import Copy, Store, batched
 
 # The lease, or the lock on the manifest, is looked at before so many copies.
@@ -47,7 +50,7 @@ def check_blocking(results: Results) -> None:
             raise CheckFailed(f"{check.name}: {check.offending:,} rows offend{example}", results.checks)
 
 
-def check_replay(results: Results) -> None:
+def check_replay(results: Results, dataset: str, manifest_id: str) -> None:
     """Every file of a manifest that was committed before must be read again: its rows would be gone otherwise.
 
     Raises:
@@ -55,7 +58,10 @@ def check_replay(results: Results) -> None:
     """
     if missed := [file for file in results.files if file.status != "SUCCEEDED"]:
         more = f" (and {len(missed) - 1:,} more)" if len(missed) > 1 else ""
-        raise ReplayIncomplete(f"{missed[0].key}: {missed[0].error_message}{more}")
+        raise ReplayIncomplete(
+            f"{missed[0].key}: {missed[0].error_message}{more}; land it again under that key, or a new version of it,"
+            f" then `lake run {dataset}` and, if need be, `lake requeue {dataset} --manifest {manifest_id}`"
+        )
 
 
 def publish(task: Task, results: Results, store: Store, ledger: Ledger) -> list[str]:
@@ -78,7 +84,7 @@ def publish(task: Task, results: Results, store: Store, ledger: Ledger) -> list[
     dataset, manifest_id = task.dataset, task.manifest_id
     before = ledger.manifest(dataset.name, manifest_id)
     if before.committed_at is not None:
-        check_replay(results)
+        check_replay(results, dataset.name, manifest_id)
     prefix = dataset.output_prefix(before.landing_group)
     outputs = [OutputFile(prefix + file.path, file.rows, file.bytes, file.file_id) for file in results.outputs]
     staged = [task.staging + file.key for file in results.outputs]
@@ -105,10 +111,13 @@ def publish(task: Task, results: Results, store: Store, ledger: Ledger) -> list[
         with suppress(LakeError):
             store.delete(ledger.uncommitted_keys(dataset.name, manifest_id, [copy.target for copy in copies]))
         raise
+    # Written down before anything is deleted that only the commit before needs.
+    record_commits(dataset.name, store, ledger, manifest_id)
     if before.quarantined_records:
         store.delete([before.quarantined_records])
     if one_to_one:
         release(dataset.name, manifest_id, store, ledger)
+        record_commits(dataset.name, store, ledger, manifest_id)
         leftovers = []
     store.delete_prefix(task.staging)
     return leftovers
@@ -145,13 +154,18 @@ def release(dataset: str, manifest_id: str, store: Store, ledger: Ledger) -> Non
     What is copied is what the ledger lists while the manifest is locked, so an attempt that was overtaken can copy
     nothing of its own, and what lies under a name is always some commit's content.
     """
+    # Whoever lost the answer finds less to do, or nothing.
+    patiently(partial(_release, dataset, manifest_id, store, ledger), "release", ledger.patience)
+    failpoint("release.released")
+
+
+def _release(dataset: str, manifest_id: str, store: Store, ledger: Ledger) -> None:
     with ledger.releasing(dataset, manifest_id) as found:
         for copies in batched(found.copies, _COPIED_AT_ONCE):
             found.check()
             store.publish_all([Copy(*pair) for pair in copies])
             failpoint("release.copied")
         store.delete(found.leftovers)
-    failpoint("release.released")
 
 
 def clean(dataset: str, leftovers: list[str], store: Store, ledger: Ledger) -> None:

@@ -74,6 +74,11 @@ def clear_records(dataset: str, store: Store, ledger: Ledger) -> None:
     """Delete documents of set-aside records that no commit lists and whose attempt is over. May be repeated."""
     folder = f"quarantine/{dataset}/records/"
     for page in store.list(folder):
-        found = [match for item in page if (match := _DOCUMENT.fullmatch(item.key.removeprefix(folder)))]
-        documents = [(folder + name[0], name["manifest"], int(name["attempt"] or 0)) for name in found]
+        documents = [document for item in page if (document := document_of(folder, item.key))]
         store.delete(ledger.leftover_records(dataset, documents))
+
+
+def document_of(folder: str, key: str) -> tuple[str, str, int] | None:
+    """The key, manifest and attempt of a document of set-aside records; None where its name is not one's."""
+    name = _DOCUMENT.fullmatch(key.removeprefix(folder))
+    return name and (key, name["manifest"], int(name["attempt"] or 0))

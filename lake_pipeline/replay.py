@@ -6,11 +6,13 @@ A file that was set aside whole goes into a new manifest. A record goes back wit
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 
 from lake_pipeline.dataset import Dataset
 from lake_pipeline.discovery.listing import listed
 from lake_pipeline.errors import NothingMatched, ObjectChanged, ObjectMissing
+from lake_pipeline.guard import check_ledger
 from lake_pipeline.lake import Lake
 from lake_pipeline.ledger.models import SetAsideFile
 from lake_pipeline.store import Store, StoredObject
@@ -57,20 +59,21 @@ def replay(lake: Lake, dataset: Dataset, plan: Replay) -> None:
     """Send what was planned back to PENDING; the next run converts it. May be repeated.
 
     Raises:
+        LedgerMismatch: the ledger is not this lake's, or is older than it.
         LedgerError: a manifest of it is being converted.
         ObjectChanged: a file was mended where it lies, and another has landed under its key.
     """
+    check_ledger(lake, [dataset])
     ledger = lake.ledger
     # A mended file is a new version, which takes the place of the old one in its manifest.
     landed = [listed(dataset, _land_again(lake.store, file)) for file in plan.mended]
     ledger.register(dataset.name, landed)
     for key in plan.manifests.values():
         ledger.requeue(dataset.name, key=key)
-    if plan.everything:
-        ledger.requeue(dataset.name, status="QUARANTINED")
-        return
-    for key in set(plan.files) - {item.key for item in landed}:
-        ledger.requeue(dataset.name, key=key)
+    keys = sorted(set(plan.files) - {item.key for item in landed})
+    if keys or plan.everything:
+        with suppress(NothingMatched):  # all were mended, or sent back before
+            ledger.requeue(dataset.name, key=None if plan.everything else keys, status="QUARANTINED")
 
 
 def _is_mended(store: Store, file: SetAsideFile) -> bool:

@@ -15,7 +15,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Literal
 from urllib.parse import unquote, urlsplit
 
-Kind = Literal["slow down", "internal error", "drop", "drop the answer", "cut the answer", "wrong etag"]
+Kind = Literal["slow down", "internal error", "drop", "drop the answer", "cut the answer", "wrong etag", "hang"]
 _REFUSALS = {"slow down": (503, "SlowDown"), "internal error": (500, "InternalError")}
 _HOP = ("connection", "transfer-encoding", "content-length", "date", "server", "keep-alive")
 
@@ -24,7 +24,8 @@ _HOP = ("connection", "transfer-encoding", "content-length", "date", "server", "
 class Fault:
     """Spoil the next `times` requests of a method whose path and query hold a text.
 
-    `drop` is a connection closed before the request is read by AWS, `drop the answer` one closed after AWS has done it.
+    `drop` is a connection closed before the request is read by AWS, `drop the answer` one closed after AWS has done it,
+    `hang` one that stays open, while nothing is ever answered.
     """
 
     kind: Kind
@@ -95,6 +96,10 @@ class _Handler(BaseHTTPRequestHandler):
         kind = self.proxy.fault_of(method, self.path)
         if kind == "drop":
             self._hang_up()
+            return
+        if kind == "hang":
+            self.connection.recv(1)  # nothing comes before the client hangs up
+            self.close_connection = True
             return
         if kind in _REFUSALS:
             status, code = _REFUSALS[kind]

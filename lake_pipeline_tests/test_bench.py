@@ -76,3 +76,15 @@ def test_lost_row_and_changed_value_are_refused() -> None:
         check_equal("a", Output(1, 1, 9, "3", "5"), 2, {})
     with pytest.raises(ConservationError, match="a and b wrote different values"):
         check_equal("a", Output(2, 1, 9, "3", "6"), 2, {"b": good})
+
+
+@pytest.mark.slow
+def test_the_ledger_is_measured_at_each_size() -> None:
+    sizes = ["--sizes", "1k,2k", "--new", "500", "--pending", "500", "--manifest-files", "100", "--workers", "2"]
+    env = {name: value for name, value in os.environ.items() if not name.startswith("LAKE_")}
+    command = [sys.executable, "-m", "bench.ledger", *sizes]
+    ran = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True)
+    assert ran.returncode == 0, ran.stderr
+    assert "on top of so many that SUCCEEDED; 2 workers, manifests of 100" in ran.stdout
+    assert "|  | 1,000 | 2,000 | target |" in ran.stdout
+    assert "A tick of the work sensor with 500 files pending" in ran.stdout

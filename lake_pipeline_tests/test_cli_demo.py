@@ -30,6 +30,7 @@ def test_the_demo_shows_every_sample_file_and_an_answer_and_may_be_repeated(shor
     assert "converting" not in again.stderr
     assert again.stdout == first
     assert [file["manifest_id"] for file in lake.json_lines("files")] == manifests
+    assert lake("audit").stdout.startswith("no difference: ")
     assert not (short_dir / "home" / "postgres" / "postmaster.pid").exists(), "the embedded Postgres has stopped"
 
 

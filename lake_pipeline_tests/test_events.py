@@ -409,7 +409,7 @@ def test_many_objects_doubled_shuffled_and_poisoned_are_registered_once_each(
         found = [two.submit(receiver(at.variables, each).drain, seconds=30) for each in (ledger, other)]
         total = found[0].result() + found[1].result()
     while at.left():
-        total += drain(at, ledger)
+        total += receiver(at.variables, ledger).drain(seconds=10)
 
     keys = [key for key, status in states(ledger) if status == "PENDING"]
     assert (len(keys), len(set(keys)), total.new) == (objects, objects, objects)

@@ -17,6 +17,7 @@ from lake_pipeline_tests.ledger_samples import (
     commit,
     convert,
     land,
+    listed,
     outcomes,
     state_of,
     states,
@@ -131,6 +132,51 @@ def test_a_worker_that_was_taken_over_may_do_nothing_more(ledger: Ledger, planne
     ledger.heartbeat(DATASET, planned, held, LEASE)
     commit(ledger, planned, held)
     assert state_of(ledger, planned) == "COMMITTED"
+
+
+def test_an_attempt_that_is_given_back_is_due_at_once_and_counts_as_no_failure(ledger: Ledger, planned: str) -> None:
+    ledger.fail_attempt(DATASET, planned, begin(ledger, planned), "out of memory")
+    attempt = begin(ledger, planned)
+    ledger.record_engine_run(DATASET, planned, attempt, "jr_1")
+    ledger.release_attempt(DATASET, planned, attempt)
+    manifest = ledger.manifest(DATASET, planned)
+    assert (manifest.state, manifest.failures, manifest.worker, manifest.lease_expires_at) == ("PLANNED", 1, None, None)
+    assert {(row.status, row.retry_count, row.manifest_id) for row in ledger.files(DATASET)} == {
+        ("PENDING", 1, planned)
+    }
+    assert engine_run(ledger, planned) == ("jr_1", attempt), "what goes on there is the next one's to settle"
+    assert due(ledger) == [(planned, 3)]
+    assert ledger.invariant_violations(DATASET) == []
+    with pytest.raises(LeaseLost):
+        commit(ledger, planned, attempt)
+    convert(ledger, planned, ["p"])
+    assert set(states(ledger).values()) == {"SUCCEEDED"}
+
+
+def test_a_new_version_of_what_is_given_back_takes_its_place(ledger: Ledger, planned: str) -> None:
+    convert(ledger, planned)
+    attempt = begin(ledger, planned)
+    land(ledger, listed("a", "v2", minute=1))
+    assert states(ledger)["a", "v2"] == "PENDING"
+    ledger.release_attempt(DATASET, planned, attempt)
+    assert {row.manifest_id for row in ledger.files(DATASET, key="a")} == {planned}
+    assert (states(ledger)["a", "v1"], states(ledger)["a", "v2"]) == ("SUPERSEDED", "PENDING")
+    assert ledger.backlog(DATASET) == []
+    convert(ledger, planned)
+    assert {key: state for key, state in states(ledger).items() if state != "SUPERSEDED"} == {
+        ("a", "v2"): "SUCCEEDED",
+        ("b", "v1"): "SUCCEEDED",
+        ("c", "v1"): "SUCCEEDED",
+    }
+
+
+def test_who_stands_still_in_a_transaction_is_put_out_by_the_server(ledger: Ledger) -> None:
+    asked = "SHOW idle_in_transaction_session_timeout"
+    for transaction in (ledger._working, ledger._writing):
+        with transaction(DATASET) as connection:
+            assert connection.execute(asked).fetchone() == ("2min",)
+        with ledger._transaction() as connection:
+            assert connection.execute(asked).fetchone() == ("0",)
 
 
 def test_a_heartbeat_keeps_the_lease(ledger: Ledger, planned: str) -> None:

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from lake_pipeline.errors import LedgerError
+from lake_pipeline.errors import LedgerError, NothingMatched
 from lake_pipeline.ledger.ledger import Ledger
 from lake_pipeline.ledger.models import FileOutcome, Requeued
 from lake_pipeline_tests.ledger_samples import DATASET, begin, claim, convert, land, listed, state_of, states
@@ -47,7 +47,8 @@ def test_by_status(ledger: Ledger, done: str) -> None:
     assert ledger.requeue(DATASET, status="QUARANTINED") == Requeued(files=1, manifests=0)
     assert {file.key for file in claim(ledger).files} == {"bad", "gone"}
     assert ledger.requeue(DATASET, status="SUCCEEDED") == Requeued(files=2, manifests=1)
-    assert ledger.requeue(DATASET, status="SUCCEEDED") == Requeued(files=0, manifests=0)
+    with pytest.raises(NothingMatched, match="no file with status SUCCEEDED"):
+        ledger.requeue(DATASET, status="SUCCEEDED")
     assert state_of(ledger, done) == "PLANNED"
 
 
@@ -104,10 +105,12 @@ def test_superseded_versions_stay_superseded(ledger: Ledger) -> None:
     assert states(ledger) == {("a", "v1"): "SUPERSEDED", ("a", "v2"): "PENDING"}
 
 
-def test_what_does_not_exist_is_said_not_to(ledger: Ledger, done: str) -> None:
+def test_what_does_not_exist_is_said_not_to(ledger: Ledger) -> None:
     with pytest.raises(LedgerError, match="no file with key zzz"):
         ledger.requeue(DATASET, key="zzz")
     with pytest.raises(LedgerError, match="no file with manifest zzz"):
         ledger.requeue(DATASET, manifest="zzz")
-    with pytest.raises(LedgerError, match="name one of"):
-        ledger.requeue(DATASET, key="a", manifest=done)
+    with pytest.raises(LedgerError, match="no file with key b or c and status FAILED and manifest zzz"):
+        ledger.requeue(DATASET, key=["b", "c"], status="FAILED", error_class=None, manifest="zzz")
+    with pytest.raises(LedgerError, match="name a key, a status"):
+        ledger.requeue(DATASET)

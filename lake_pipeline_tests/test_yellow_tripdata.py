@@ -200,7 +200,7 @@ def test_a_month_that_lands_again_cut_off_leaves_the_old_file_in_place(lake: Lak
 
     run(lake)
 
-    assert states(lake, "trips") == {"raw-trips/2026/01/a.parquet": "FAILED"}
+    assert states(lake, "trips") == {"raw-trips/2026/01/a.parquet": "QUARANTINED"}
     assert len(lines(lake, "trips/2026/01/a.json")) == 1000
 
 

@@ -13,6 +13,7 @@ from werkzeug.serving import WSGIRequestHandler, make_server
 from werkzeug.wrappers import Request, Response
 
 from lake_pipeline.aws_local.s3_conditions import with_conditions
+from lake_pipeline.aws_local.sqs_retention import retain_cheaply
 
 REGION = "eu-central-1"
 Operation = Callable[[dict[str, Any]], dict[str, Any]]
@@ -34,6 +35,7 @@ def serve(operations: Mapping[str, Operation] | None = None) -> Iterator[str]:
     `operations` answer what they are named for, such as `AWSGlue.StartJobRun` (the protocol's target), in place of
     moto. They run in threads of the server, several at once.
     """
+    retain_cheaply()
     app = _answering(operations or {}, with_conditions(DomainDispatcherApplication(create_backend_app)))
     server = make_server("127.0.0.1", 0, app, threaded=True, request_handler=_Quiet)
     thread = threading.Thread(target=server.serve_forever, name="aws-local", daemon=True)

@@ -30,6 +30,9 @@ class Catalog(Protocol):
     def refresh(self, lake: Lake, dataset: Dataset) -> int:
         """Bring a dataset's table up to the ledger; the rows of its files. May be repeated, and run beside others."""
 
+    def is_stale(self, lake: Lake, dataset: Dataset) -> bool:
+        """Whether the table shows another commit than the last."""
+
     def refresh_if_stale(self, lake: Lake, dataset: Dataset) -> None:
         """Refresh where a process was killed between a commit and the table that shows it."""
 

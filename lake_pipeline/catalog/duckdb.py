@@ -6,6 +6,7 @@ a copy that then takes its place, so that a reader keeps what it has open and ne
 
 from __future__ import annotations
 
+import logging
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -25,20 +26,33 @@ from lake_pipeline.dataset import Dataset
 from lake_pipeline.errors import QueryError
 from lake_pipeline.kernel.quoting import identifier, literal
 from lake_pipeline.lake import Lake
+from lake_pipeline.published import first_unreadable
 from lake_pipeline.settings import Settings
 
+_log = logging.getLogger(__name__)
 _ROWS_AT_ONCE = 10_000
 
 
 def refresh(lake: Lake, dataset: Dataset) -> int:
-    """Bring a dataset's view up to the ledger; the rows of its files."""
+    """Bring a dataset's view up to the ledger; the rows of its files.
+
+    Where a committed file is gone or broken the view stays as it was, and `lake audit` names the file.
+    """
     if not lake.schema(dataset.name).version:
         return 0
     with _changed(lake.settings.catalog_path) as connection:
         # Inside the lock, so that the last to write has seen the newest commit.
         mark = lake.ledger.commit_mark(dataset.name)
         outputs = lake.ledger.committed_outputs(dataset.name)
-        connection.execute(view_sql(dataset, lake.schema(dataset.name), table_files(lake, dataset)))
+        try:
+            connection.execute(view_sql(dataset, lake.schema(dataset.name), table_files(lake, dataset)))
+        except duckdb.Error as error:
+            damaged = first_unreadable(lake.store, [output.path for output in outputs])
+            if damaged is None:
+                raise
+            # It must not keep other manifests, or its own, from being converted again.
+            _log.warning("%s: %s cannot be read, so the table stays as it was: %s", dataset.name, damaged, error)
+            return sum(output.rows for output in outputs)
         connection.execute(f"COMMENT ON VIEW {identifier(dataset.name)} IS {literal(mark)}")
     return sum(output.rows for output in outputs)
 
@@ -70,9 +84,16 @@ def _changed(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
         fresh.replace(path)
 
 
+def is_stale(lake: Lake, dataset: Dataset) -> bool:
+    """Whether the dataset's view shows another commit than the last, or is not there."""
+    return bool(lake.schema(dataset.name).version) and (
+        _mark(lake.settings.catalog_path, dataset.name) != lake.ledger.commit_mark(dataset.name)
+    )
+
+
 def refresh_if_stale(lake: Lake, dataset: Dataset) -> None:
     """Refresh where a process was killed between a commit and the table that shows it."""
-    if _mark(lake.settings.catalog_path, dataset.name) != lake.ledger.commit_mark(dataset.name):
+    if is_stale(lake, dataset):
         refresh(lake, dataset)
 
 

@@ -86,9 +86,16 @@ def refresh(lake: Lake, dataset: Dataset) -> int:
     return sum(output.rows for output in outputs)
 
 
+def is_stale(lake: Lake, dataset: Dataset) -> bool:
+    """Whether the ledger says that the table shows another commit or another declaration; AWS is not asked."""
+    return bool(lake.schema(dataset.name).version) and (
+        lake.ledger.catalogue_mark(dataset.name) != _mark(lake, dataset)
+    )
+
+
 def refresh_if_stale(lake: Lake, dataset: Dataset) -> None:
-    """Refresh where the ledger says that the table shows another commit or another declaration; AWS is not asked."""
-    if lake.schema(dataset.name).version and lake.ledger.catalogue_mark(dataset.name) != _mark(lake, dataset):
+    """Refresh where a process was killed between a commit and the table that shows it, or the declaration changed."""
+    if is_stale(lake, dataset):
         refresh(lake, dataset)
 
 

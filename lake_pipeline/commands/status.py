@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-
 from lake_pipeline.commands.options import Json, MaybeDatasetName
 from lake_pipeline.lake import Lake, open_lake
 from lake_pipeline.ledger.models import FILE_STATUSES
@@ -26,7 +24,7 @@ def status(dataset: MaybeDatasetName = None, json: Json = False) -> None:
         if json:
             print_json({name: counts.get(name, {}) for name in names})
             return
-        now = datetime.now(UTC)
+        now = lake.ledger.now()
         rows = []
         for name in names:
             backlog = lake.ledger.backlog_summary(name)

@@ -36,7 +36,9 @@ def curated_asset(dataset: Dataset, engine: str) -> dg.AssetsDefinition:
     def curated(context: dg.AssetExecutionContext, lake: LakeResource) -> Iterator[Any]:
         at = lake.lake
         try:
-            outcome = run_attempt(at, dataset, context.partition_key, engine_of(context, at))
+            outcome = run_attempt(
+                at, dataset, context.partition_key, engine_of(context, at), lambda: _is_cancelled(context)
+            )
         except CheckFailed as error:
             yield from declared_results(error.outcomes, key)
             raise dg.Failure(description=str(error), allow_retries=False) from error
@@ -50,3 +52,9 @@ def curated_asset(dataset: Dataset, engine: str) -> dg.AssetsDefinition:
         yield from declared_results(outcome.results.checks, key)
 
     return curated
+
+
+def _is_cancelled(context: dg.AssetExecutionContext) -> bool:
+    """Whether someone has asked for this run's end, in the UI or by Dagster's API."""
+    run = context.instance.get_run_by_id(context.run_id)
+    return run is not None and run.status in (dg.DagsterRunStatus.CANCELING, dg.DagsterRunStatus.CANCELED)

@@ -9,6 +9,7 @@ from lake_pipeline.discovery.bucket import LakeBucket
 from lake_pipeline.discovery.events import Drained, Receiver
 from lake_pipeline.discovery.queue import Queue
 from lake_pipeline.errors import CircuitOpen
+from lake_pipeline.guard import check_ledger
 
 # A tick is cut off after 60 s, and what was received last has to be registered within it.
 DRAINING_SECONDS = 35
@@ -25,6 +26,7 @@ def events_sensor(datasets: list[Dataset], queue: str) -> dg.SensorDefinition:
     )
     def events(lake: LakeResource) -> dg.SkipReason:
         at = lake.lake
+        check_ledger(at, datasets)
         bucket = LakeBucket.of(at.settings.store_url, "the queue")
         receiver = Receiver(Queue(queue), bucket, tuple(datasets), at.store, at.ledger)
         try:

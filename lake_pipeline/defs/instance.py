@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import dagster as dg
+from dagster_postgres.utils import DagsterPostgresException
+from sqlalchemy.exc import DBAPIError
 
+from lake_pipeline.errors import LedgerUnreachable
 from lake_pipeline.ledger.postgres import database_url, sqlalchemy_url
 from lake_pipeline.settings import Settings
 
@@ -36,3 +41,18 @@ def prepare_instance(settings: Settings) -> Path:
 def open_instance(settings: Settings) -> dg.DagsterInstance:
     """The instance, to be disposed of by its `with`."""
     return dg.DagsterInstance.from_config(str(prepare_instance(settings)))
+
+
+@contextmanager
+def storage_errors() -> Iterator[None]:
+    """Turn what Dagster raises where its storage does not answer into an error of ours.
+
+    Dagster tries to connect for about ten seconds, and does not repeat what it was saying when a connection broke.
+
+    Raises:
+        LedgerUnreachable: its storage does not answer.
+    """
+    try:
+        yield
+    except (DBAPIError, DagsterPostgresException) as error:
+        raise LedgerUnreachable(f"Dagster's storage: {str(error).splitlines()[0]}") from error

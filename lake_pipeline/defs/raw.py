@@ -7,6 +7,7 @@ from lake_pipeline.dataset import Dataset
 from lake_pipeline.defs.keys import asset_key
 from lake_pipeline.defs.partitions import manifest_partitions
 from lake_pipeline.defs.resources import LakeResource
+from lake_pipeline.guard import check_ledger
 from lake_pipeline.manifests import manifest_key
 from lake_pipeline.planning import current_manifest
 
@@ -26,6 +27,7 @@ def raw_asset(dataset: Dataset) -> dg.AssetsDefinition:
     )
     def raw(context: dg.AssetExecutionContext, lake: LakeResource) -> dg.MaterializeResult:  # type: ignore[type-arg]
         at = lake.lake
+        check_ledger(at, [dataset])
         manifest = current_manifest(at.ledger, at.store, dataset, context.partition_key)
         rows = [f"| `{file.key}` | {file.size:,} |" for file in manifest.files[:_SHOWN]]
         return dg.MaterializeResult(

@@ -10,6 +10,7 @@ import dagster as dg
 from pydantic import PrivateAttr
 
 from lake_pipeline.lake import Lake, open_lake
+from lake_pipeline.ledger.retrying import PATIENCE
 from lake_pipeline.settings import load_settings
 
 
@@ -20,7 +21,7 @@ class LakeResource(dg.ConfigurableResource[Any]):
 
     @contextmanager
     def yield_for_execution(self, context: dg.InitResourceContext) -> Iterator[LakeResource]:  # noqa: ARG002 - Dagster's signature
-        with open_lake(load_settings()) as lake:
+        with open_lake(load_settings(), patience=PATIENCE) as lake:
             self._lake = lake
             yield self
 

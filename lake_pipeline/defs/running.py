@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import time
 import warnings
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
@@ -13,7 +15,7 @@ import dagster as dg
 from lake_pipeline.dataset import Dataset
 from lake_pipeline.defs.extracts import extract_key
 from lake_pipeline.defs.factory import lake_definitions
-from lake_pipeline.defs.instance import open_instance
+from lake_pipeline.defs.instance import open_instance, storage_errors
 from lake_pipeline.defs.keys import extracts_job_name, job_name
 from lake_pipeline.defs.orphans import fail_orphans, worker_tag
 from lake_pipeline.defs.partitions import manifest_partitions
@@ -21,14 +23,17 @@ from lake_pipeline.defs.sensors import attempt_tag
 from lake_pipeline.discovery.listing import Discovered, discover
 from lake_pipeline.discovery.named import discover_named
 from lake_pipeline.erasing import finish_erasures
-from lake_pipeline.errors import EngineError, ExtractFailed
+from lake_pipeline.errors import EngineError, ExtractFailed, LedgerUnreachable
 from lake_pipeline.extracts import stale_extracts
+from lake_pipeline.guard import check_ledger
 from lake_pipeline.lake import Lake
 from lake_pipeline.ledger.models import DueManifest
 from lake_pipeline.progress import due_work, finish_interrupted, prune_records
 
 _AT_ONCE = 100
 _LOOK_AGAIN_SECONDS = 2
+_MOST_BEGINS = 3  # of one attempt: Dagster fails a run that it cannot record
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -49,23 +54,29 @@ def run_datasets(
     *,
     keys: list[str] | None = None,
     verbose: bool = False,
+    is_told_to_stop: Callable[[], bool] = lambda: False,
 ) -> int:
     """Discover, plan and materialize until nothing is pending; the number of manifests that were run.
 
     A failed file or manifest is tried again at once, up to its dataset's limit. With `keys`, only these files of one
-    dataset are registered and run. `verbose` shows Dagster's log.
+    dataset are registered and run. `verbose` shows Dagster's log. Once `is_told_to_stop`, nothing more is begun.
 
     Raises:
+        LedgerMismatch: the ledger is not this lake's, or is older than it; nothing was done.
         UnknownFile: one of the keys is no raw file.
         ExtractFailed: everything was run, and an extract could not be made.
+        LedgerUnreachable: the database stayed away; a later run finishes what was begun.
     """
+    check_ledger(lake, datasets)
     definitions = lake_definitions(list(lake.datasets.values()), lake.settings.engine)
     ran, failures = 0, list[str]()
-    with open_instance(lake.settings) as instance:
+    with storage_errors(), open_instance(lake.settings) as instance:
         fail_orphans(instance)
         for dataset in datasets:
-            ran += _run_dataset(lake, dataset, definitions, instance, tell, keys, verbose)
-            failures += _refresh_extracts(lake, dataset, definitions, instance)
+            if not is_told_to_stop():
+                ran += _run_dataset(lake, dataset, definitions, instance, tell, keys, verbose, is_told_to_stop)
+            if not is_told_to_stop():
+                failures += _refresh_extracts(lake, dataset, definitions, instance)
     if failures:
         raise ExtractFailed("; ".join(failures))
     return ran
@@ -101,6 +112,7 @@ def _run_dataset(
     tell: Callable[[Progress], None],
     keys: list[str] | None,
     verbose: bool,
+    is_told_to_stop: Callable[[], bool],
 ) -> int:
     def listing(found: Discovered) -> None:
         tell(Progress(dataset.name, discovered=found))
@@ -114,25 +126,41 @@ def _run_dataset(
     prune_records(lake, dataset)
     job = definitions.resolve_job_def(job_name(dataset))
     partitions = manifest_partitions(dataset).name or ""
-    ran = 0
-    told: set[tuple[str, int]] = set()
-    while due := _next(lake, dataset, tell, keys):
-        if again := [found for found in due if (found.manifest_id, found.next_attempt) in told]:
+    ran = failed = 0
+    begins: Counter[tuple[str, int]] = Counter()
+    while due := _next(lake, dataset, tell, keys, is_told_to_stop):
+        begins.update((found.manifest_id, found.next_attempt) for found in due)
+        if again := [found for found in due if begins[found.manifest_id, found.next_attempt] > _MOST_BEGINS]:
             # Its run fails before it begins the attempt that the ledger would count, so it would be tried for ever.
             raise EngineError(f"{dataset.name} {again[0].manifest_id} cannot be begun; `lake dev` shows its run's log")
-        told |= {(found.manifest_id, found.next_attempt) for found in due}
         instance.add_dynamic_partitions(partitions, [manifest.manifest_id for manifest in due])
         for manifest in due:
+            if is_told_to_stop():
+                break
             tell(Progress(dataset.name, manifest=manifest))
-            succeeded = _run(job, dataset, manifest, instance, verbose)
+            try:
+                succeeded = _run(job, dataset, manifest, instance, verbose)
+            except LedgerUnreachable as error:
+                _log.warning("the run of %s was not recorded: %s", manifest.manifest_id, error)
+                # What became of the manifest is in the ledger, which waits for the database.
+                succeeded = lake.ledger.manifest(dataset.name, manifest.manifest_id).state == "COMMITTED"
             tell(Progress(dataset.name, manifest=manifest, succeeded=succeeded))
-            ran += 1
+            ran, failed = ran + 1, failed + (not succeeded)
+    if failed:
+        # What failed attempts have staged, and what is left to do where one failed after its commit.
+        finish_interrupted(lake, dataset)
     return ran
 
 
-def _next(lake: Lake, dataset: Dataset, tell: Callable[[Progress], None], keys: list[str] | None) -> list[DueManifest]:
+def _next(
+    lake: Lake,
+    dataset: Dataset,
+    tell: Callable[[Progress], None],
+    keys: list[str] | None,
+    is_told_to_stop: Callable[[], bool],
+) -> list[DueManifest]:
     """The manifests to run now; where others are at work, what they leave over once they have ended or died."""
-    while True:
+    while not is_told_to_stop():
         if due := due_work(lake, dataset, flush=True, limit=_AT_ONCE, backoff=timedelta(), keys=keys):
             return due
         running = lake.ledger.pending_work(dataset.name, dataset.batch.max_retries).running
@@ -141,13 +169,14 @@ def _next(lake: Lake, dataset: Dataset, tell: Callable[[Progress], None], keys: 
             return []
         tell(Progress(dataset.name, waiting_for=running))
         time.sleep(_LOOK_AGAIN_SECONDS)
+    return []
 
 
 def _run(
     job: dg.JobDefinition, dataset: Dataset, manifest: DueManifest, instance: dg.DagsterInstance, verbose: bool
 ) -> bool:
     level = "DEBUG" if verbose else "CRITICAL"  # the instance keeps every line either way
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), storage_errors():
         warnings.simplefilter("ignore", dg.PreviewWarning)
         result = job.execute_in_process(
             instance=instance,

@@ -5,7 +5,6 @@ Both are bounded in time and count and may be repeated without harm; no key set 
 
 # Annotations are read by Dagster when a definition is made, so they are not postponed here.
 import time
-from datetime import UTC, datetime
 
 import dagster as dg
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
@@ -16,6 +15,7 @@ from lake_pipeline.defs.orphans import fail_orphans
 from lake_pipeline.defs.partitions import manifest_partitions
 from lake_pipeline.defs.resources import LakeResource
 from lake_pipeline.discovery.listing import discover
+from lake_pipeline.guard import check_ledger
 from lake_pipeline.ledger.models import DueManifest
 from lake_pipeline.progress import due_work, finish_interrupted
 
@@ -38,6 +38,7 @@ def arrivals_sensor(dataset: Dataset) -> dg.SensorDefinition:
     )
     def arrivals(lake: LakeResource) -> dg.SkipReason:
         at = lake.lake
+        check_ledger(at, [dataset])
         found = discover(dataset, at.store, at.ledger, deadline=time.monotonic() + LISTING_SECONDS)
         more = "" if found.complete else "; the listing goes on in the next tick"
         return dg.SkipReason(f"{found.new:,} new of {found.listed:,} listed{more}")
@@ -58,10 +59,11 @@ def work_sensor(dataset: Dataset, job: UnresolvedAssetJobDefinition) -> dg.Senso
     )
     def work(context: dg.SensorEvaluationContext, lake: LakeResource) -> dg.SensorResult | dg.SkipReason:
         at = lake.lake
+        check_ledger(at, [dataset])
         fail_orphans(context.instance)
         finish_interrupted(at, dataset)
         failing = at.ledger.open_circuits().get(at.settings.engine)
-        if failing is not None and failing.state(datetime.now(UTC)) == "open":
+        if failing is not None and failing.state(at.ledger.now()) == "open":
             # A run begun now would only use up one of its manifest's tries.
             return dg.SkipReason(f"the engine {at.settings.engine} keeps failing: {failing.last_error}")
         due = due_work(at, dataset, flush=False, limit=RUNS_PER_TICK)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
 
 from lake_pipeline.dataset import Dataset
 from lake_pipeline.discovery.bucket import LakeBucket
@@ -40,7 +39,7 @@ def discover_reported(
         InventoryInvalid: it is of another bucket, cannot be read, or is older than the ledger's memory.
         StoreError: an object could not be looked at; what was registered before is kept.
     """
-    _refuse(dataset, report, bucket)
+    _refuse(dataset, report, bucket, ledger)
     root = bucket.prefix + dataset.source.prefix
     so_far, looked_at = Discovered(), 0
     files, rows = ledger.report_progress(dataset.name, report.url)
@@ -67,11 +66,16 @@ def discover_reported(
     return Discovered(so_far.listed, so_far.new, so_far.known, so_far.skipped, complete=True)
 
 
-def _refuse(dataset: Dataset, report: Report, bucket: LakeBucket) -> None:
+def refuse_other_bucket(report: Report, bucket: LakeBucket) -> None:
+    """Raise InventoryInvalid where a report is not of the lake's bucket."""
     if report.bucket != bucket.name:
         raise InventoryInvalid(f"{report.url} is of the bucket {report.bucket}, and the lake is in {bucket.name}")
+
+
+def _refuse(dataset: Dataset, report: Report, bucket: LakeBucket, ledger: Ledger) -> None:
+    refuse_other_bucket(report, bucket)
     keep = dataset.retention.file_records
-    if keep is not None and datetime.now(UTC) - report.created_at >= keep:
+    if keep is not None and ledger.now() - report.created_at >= keep:
         raise InventoryInvalid(
             f"{report.url} was begun at {report.created_at:%Y-%m-%d %H:%M}, and {dataset.name} forgets files sooner"
             " (retention.file_records), so it would take for new what was archived since"

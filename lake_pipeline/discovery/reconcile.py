@@ -8,6 +8,7 @@ from collections.abc import Callable
 from lake_pipeline.dataset import Dataset
 from lake_pipeline.discovery.bucket import LakeBucket
 from lake_pipeline.discovery.listing import Discovered, discover
+from lake_pipeline.guard import check_ledger
 from lake_pipeline.lake import Lake
 
 # One LIST answers with so many keys.
@@ -29,10 +30,12 @@ def reconcile(
     call, which goes on from there.
 
     Raises:
+        LedgerMismatch: the ledger is not this lake's, or is older than it.
         SettingsError: there is an inventory, and the store is a directory.
         InventoryInvalid: the report cannot be used.
         StoreError: the listing failed; what was listed before is kept.
     """
+    check_ledger(lake, [dataset])
     deadline = None if seconds is None else time.monotonic() + seconds
     most = None if requests is None else requests * KEYS_PER_REQUEST
     if inventory is None:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+from lake_pipeline.disks import naming_full_disks
 from lake_pipeline.engines.session import SparkOptions, spark_session
 from lake_pipeline.engines.spark import convert_on_spark, plan
 from lake_pipeline.engines.task import Task
@@ -75,7 +76,14 @@ def _convert_here(task: Task, store: Store, scratch: Path, on_progress: Callable
         memory=task.memory,
         erasures=task.standing,
     )
-    results = convert(job, store, on_progress)
+    places = {"TMPDIR": scratch} | ({"LAKE_STORE": store.root} if store.root else {})
+    try:
+        with naming_full_disks(places):
+            results = convert(job, store, on_progress)
+    except BaseException:
+        # Nobody will publish it, and the disk may need the room to say why.
+        shutil.rmtree(local, ignore_errors=True)
+        raise
     if store.root is None:
         staged = sorted(path for path in local.rglob("*") if path.is_file())
         store.upload_all([(path, task.staging + path.relative_to(local).as_posix()) for path in staged])

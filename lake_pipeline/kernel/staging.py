@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter
+from collections.abc import Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from pathlib import Path
@@ -113,11 +114,11 @@ def _dropped(connection: duckdb.DuckDBPyConnection) -> Dropped:
     return dropped
 
 
-def rows_by_source(paths: list[Path]) -> Counter[str]:
-    """Rows by source key, counted in Parquet files themselves."""
-    if not paths:
+def rows_by_source(files: Sequence[Path | str], connection: duckdb.DuckDBPyConnection | None = None) -> Counter[str]:
+    """Rows by source key, counted in Parquet files themselves; the connection, if one is given, is closed."""
+    if not files:
         return Counter()
-    names = ", ".join(literal(str(path)) for path in paths)
+    names = ", ".join(literal(str(file)) for file in files)
     query = f"SELECT _source_file, count(*) FROM read_parquet([{names}], hive_partitioning = false) GROUP BY 1"
-    with duckdb.connect() as connection:
-        return Counter(dict(connection.execute(query).fetchall()))
+    with connection or duckdb.connect() as opened:
+        return Counter(dict(opened.execute(query).fetchall()))

@@ -12,7 +12,9 @@ from lake_pipeline import workers
 from lake_pipeline.errors import ErasureRaced, LeaseLost, LedgerError, SchemaRaced
 from lake_pipeline.failpoints import failpoint
 from lake_pipeline.ledger.connection import Connection, LedgerConnection
+from lake_pipeline.ledger.messages import postgres_text
 from lake_pipeline.ledger.models import DueManifest, FileOutcome, OutputFile, SchemaChange
+from lake_pipeline.ledger.retrying import once
 from lake_pipeline.manifests import ManifestFile
 
 
@@ -48,7 +50,8 @@ class AttemptLedger(LedgerConnection):
     def begin_attempt(self, dataset: str, manifest_id: str, worker: str, lease: timedelta) -> int:
         """Take a manifest, in whatever state it is, and return the attempt's number.
 
-        A worker may take over from itself. Its files may have changed since they were planned: read `manifest_files`.
+        A worker may take over from itself, as it does where the answer to its first try was lost. Files may have
+        changed since they were planned: read `manifest_files`.
 
         Raises:
             LeaseLost: another worker holds it.
@@ -77,6 +80,7 @@ class AttemptLedger(LedgerConnection):
         with self._transaction() as connection:
             return list(self._queries.manifest_files(connection, dataset=dataset, manifest_id=manifest_id))
 
+    @once  # it is called again anyway, and whoever ends the attempt waits for it
     def heartbeat(self, dataset: str, manifest_id: str, attempt: int, lease: timedelta) -> None:
         """Renew the lease."""
         with self._transaction() as connection:
@@ -177,11 +181,28 @@ class AttemptLedger(LedgerConnection):
         `run_goes_on`: the engine's run may not have ended, so that the next attempt must settle what becomes of it.
         """
         with self._working(dataset) as connection:
+            this = {"dataset": dataset, "manifest_id": manifest_id}
+            # Whoever lost the answer may say so again.
+            if (self._queries.lock_manifest(connection, **this) or ())[:2] == ("FAILED", attempt):
+                return
             self._hold(connection, dataset, manifest_id, attempt)
             self._fail(connection, dataset, manifest_id, error_message)
             if not run_goes_on:
                 self._queries.forget_engine_run(connection, dataset=dataset, manifest_id=manifest_id)
             failpoint("fail.failing")
+
+    def release_attempt(self, dataset: str, manifest_id: str, attempt: int) -> None:
+        """Give back what was broken off: the manifest is due at once, and no failure is counted.
+
+        What its engine's run may still do, the next attempt settles.
+        """
+        this = {"dataset": dataset, "manifest_id": manifest_id}
+        with self._working(dataset) as connection:
+            self._hold(connection, dataset, manifest_id, attempt)
+            waiting = [key for (key,) in self._queries.keys_with_waiting_version(connection, **this)]
+            self._queries.replan_files(connection, **this)
+            self._queries.release_manifest(connection, **this)
+            self._settle_versions(connection, dataset, waiting)
 
     def _commit(
         self,
@@ -215,7 +236,7 @@ class AttemptLedger(LedgerConnection):
         this = {"dataset": dataset, "manifest_id": manifest_id}
         if self._queries.let_go_manifest(connection, **this, changes=0):
             return  # nothing of it was being converted
-        message = _text(message)
+        message = postgres_text(message)
         waiting = [key for (key,) in self._queries.keys_with_waiting_version(connection, **this)]
         self._queries.fail_files(connection, **this, message=message)
         self._queries.fail_manifest(connection, **this, message=message)
@@ -252,7 +273,7 @@ class AttemptLedger(LedgerConnection):
             exploded=[file.rows_exploded for file in files],
             erased=[file.rows_erased for file in files],
             classes=[file.error_class for file in files],
-            messages=[file.error_message and _text(file.error_message) for file in files],
+            messages=[file.error_message and postgres_text(file.error_message) for file in files],
         )
         left = self._queries.unfinished_files(connection, **this)
         if left or finished != len(files):
@@ -284,8 +305,3 @@ class AttemptLedger(LedgerConnection):
         )
         if written != len(outputs):
             raise LedgerError(f"{dataset} {manifest_id}: one of its outputs is another manifest's")
-
-
-def _text(message: str) -> str:
-    """What is said of a broken file may hold a NUL or half of a surrogate pair, which Postgres text cannot."""
-    return message.encode(errors="backslashreplace").decode().replace("\0", "\\0")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 
 from lake_pipeline.ledger.connection import LedgerConnection
@@ -29,7 +29,7 @@ class CatalogueLedger(LedgerConnection):
         with self._transaction() as connection:
             self._queries.record_catalogue_mark(connection, dataset=dataset, mark=mark)
 
-    def changed_partitions(self, dataset: str, keys: int, awaited: Iterable[str]) -> list[ShownPartition]:
+    def changed_partitions(self, dataset: str, keys: int, awaited: Collection[str]) -> list[ShownPartition]:
         """Partitions to show anew, with their committed files; one without files is to be hidden.
 
         `keys` is the number of Hive keys, which are the last folders of a file's path. Files that are `awaited` are

@@ -10,6 +10,7 @@ from datetime import datetime
 from lake_pipeline.circuit import Circuit
 from lake_pipeline.errors import CircuitOpen, LedgerError
 from lake_pipeline.ledger.connection import Connection, LedgerConnection
+from lake_pipeline.ledger.retrying import repeated
 
 
 class CircuitLedger(LedgerConnection):
@@ -39,6 +40,9 @@ class CircuitLedger(LedgerConnection):
         with self._transaction() as connection:
             return {name: Circuit(*state) for name, *state in self._queries.open_circuits(connection)}
 
+    # Done twice, these err on the safe side: a trial that nobody makes, a failure that counts for two.
+
+    @repeated
     def _enter(self, name: str) -> None:
         with self._transaction() as connection:
             if self._queries.circuit_is_closed(connection, name=name):
@@ -52,11 +56,13 @@ class CircuitLedger(LedgerConnection):
             if circuit.state(now) == "half-open":
                 self._save(connection, name, circuit.on_trial(now))
 
+    @repeated
     def _failed(self, name: str, error: str) -> None:
         with self._transaction() as connection:
             circuit, now = self._lock(connection, name)
             self._save(connection, name, circuit.failed(now, error.replace("\0", ""), random.random()))
 
+    @repeated
     def _succeeded(self, name: str) -> None:
         with self._transaction() as connection:
             self._queries.forget_circuit(connection, name=name)

@@ -2,22 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from functools import cache
 from pathlib import Path
 from typing import Any, Self
 
 import aiosql
 import psycopg
+from psycopg.conninfo import conninfo_to_dict
 from psycopg_pool import ConnectionPool
 
-from lake_pipeline.errors import LeaseLost, LedgerError
+from lake_pipeline.errors import LeaseLost, LedgerError, LedgerUnreachable
 from lake_pipeline.ledger import models
-from lake_pipeline.ledger.postgres import shown_url
+from lake_pipeline.ledger.retrying import PATIENCE, failure, may_be_repeated, repeated
 from lake_pipeline.manifests import ManifestFile
 
 Connection = psycopg.Connection[tuple[Any, ...]]
+
+# Where the URL does not say otherwise: a server that vanished without a word is noticed within a minute.
+_OPTIONS: dict[str, Any] = {
+    "application_name": "lake",
+    "connect_timeout": 10,
+    "keepalives_idle": 20,
+    "keepalives_interval": 10,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 60_000,
+}
+_CONNECT_SECONDS = 10  # for which one try waits for a connection
 
 _RECORDS = {
     record.__name__: record
@@ -30,11 +43,15 @@ _RECORDS = {
         models.ErasureStep,
         models.FileTotals,
         models.GroupBacklog,
+        models.InvariantViolation,
+        models.KnownOutput,
+        models.KnownVersion,
         models.ManifestRow,
         models.ManifestSummary,
         models.OutputFile,
         models.PendingWork,
         models.RawFileToSearch,
+        models.Replacement,
         models.SchemaVersion,
         models.ShownPartition,
     )
@@ -48,39 +65,92 @@ def named_queries() -> Any:
 
 
 class LedgerConnection:
-    """A pool of connections that reconnects by itself; the parts of the ledger build on it."""
+    """A pool of connections that reconnects by itself; the parts of the ledger build on it.
 
-    def __init__(self, pool: ConnectionPool[Connection]) -> None:
+    Every public method of a part is one unit: where the connection broke, all of it is done again (see retrying.py).
+    The first time may have been committed, so a method must be such that doing it twice is doing it once. Context
+    managers and streams are not done again, for their callers' blocks cannot be.
+    """
+
+    def __init__(
+        self,
+        pool: ConnectionPool[Connection],
+        revive: Callable[[], object] = lambda: None,
+        patience: timedelta = PATIENCE,
+    ) -> None:
         self._pool = pool
         self._queries = named_queries()
+        self._revive = revive
+        self._is_doubtful = False
+        self.patience = patience
+
+    def __init_subclass__(cls) -> None:
+        for name, member in list(vars(cls).items()):
+            if may_be_repeated(name, member):
+                setattr(cls, name, repeated(member))
 
     @classmethod
     @contextmanager
-    def open(cls, url: str, *, min_size: int = 1, max_size: int = 4) -> Iterator[Self]:
+    def open(
+        cls,
+        url: str,
+        *,
+        min_size: int = 1,
+        max_size: int = 4,
+        revive: Callable[[], object] = lambda: None,
+        patience: timedelta = PATIENCE,
+    ) -> Iterator[Self]:
         """A ledger on a migrated database, for as long as the block runs.
+
+        A method that gets no answer is tried again for as long as `patience`; before that, `revive` is called, which
+        may start the server again.
 
         Raises:
             LedgerError: the server cannot be reached.
         """
+        said = conninfo_to_dict(url)
+        options = {name: value for name, value in _OPTIONS.items() if name not in said}
         try:
-            psycopg.connect(url, connect_timeout=10).close()  # the pool would try for half a minute, and not say why
+            psycopg.connect(url, **options).close()  # the pool would try for a while, and not say why
         except psycopg.Error as error:
-            raise LedgerError(f"{shown_url(url)}: {error}") from error
-        options = {"application_name": "lake"}
-        check = ConnectionPool[Connection].check_connection
+            raise failure(error, url) from error
         with ConnectionPool[Connection](
-            url, min_size=min_size, max_size=max_size, kwargs=options, check=check, open=False, name="lake"
+            url,
+            min_size=min_size,
+            max_size=max_size,
+            kwargs=options,
+            check=ConnectionPool[Connection].check_connection,
+            open=False,
+            name="lake",
+            timeout=min(_CONNECT_SECONDS, patience.total_seconds()),
+            # Else its own pauses grow to minutes, and it is late to see that the server is there again.
+            reconnect_timeout=_CONNECT_SECONDS,
         ) as pool:
-            yield cls(pool)
+            yield cls(pool, revive, patience)
 
     @contextmanager
     def _transaction(self) -> Iterator[Connection]:
-        """A connection whose work is committed at the end of the block, or undone by an error."""
+        """A connection whose work is committed at the end of the block, or undone by an error.
+
+        Raises:
+            LedgerUnreachable: the server does not answer; what was to be committed may have been.
+            LedgerError: it refused.
+        """
+        if self._is_doubtful:
+            self._reach()
         try:
             with self._pool.connection() as connection:
+                self._is_doubtful = False
                 yield connection
         except psycopg.Error as error:
-            raise LedgerError(str(error)) from error
+            self._is_doubtful = True
+            raise failure(error) from error
+
+    def _reach(self) -> None:
+        try:
+            self._revive()
+        except LedgerError as error:
+            raise LedgerUnreachable(error.detail) from error
 
     @contextmanager
     def _writing(self, dataset: str) -> Iterator[Connection]:

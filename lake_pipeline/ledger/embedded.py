@@ -48,6 +48,22 @@ def attach(home: Path) -> EmbeddedPostgres:
         return server
 
 
+def url_of(home: Path) -> str:
+    """The libpq URL that the server of this lake has when it runs."""
+    return _url(_socket_dir(home / "postgres"))
+
+
+def _url(socket_dir: Path) -> str:
+    return f"postgresql://postgres@/postgres?host={quote(str(socket_dir))}&port={_PORT}"
+
+
+def _socket_dir(pgdata: Path) -> Path:
+    if _PLAIN.fullmatch(str(pgdata)):
+        return pgdata
+    name = hashlib.sha256(os.fsencode(pgdata)).hexdigest()[:12]
+    return Path(tempfile.gettempdir()) / f"lake-postgres-{os.getuid()}-{name}"
+
+
 class EmbeddedPostgres(PostgresServer):
     """The server of one `LAKE_HOME`, shared by every process that attached to it."""
 
@@ -61,8 +77,7 @@ class EmbeddedPostgres(PostgresServer):
     @property
     def url(self) -> str:
         """The libpq URL of the server's database."""
-        socket_dir = str(self.get_postmaster_info().socket_dir)
-        return f"postgresql://postgres@/postgres?host={quote(socket_dir)}&port={_PORT}"
+        return _url(Path(str(self.get_postmaster_info().socket_dir)))
 
     def start(self) -> None:
         self.pgdata.mkdir(exist_ok=True)
@@ -123,10 +138,9 @@ class EmbeddedPostgres(PostgresServer):
         pgexec("pg_ctl", arguments, bin_path=self.bin_path, user=self.system_user, timeout=2 * _START_SECONDS)
 
     def _socket_dir(self) -> Path:
-        if _PLAIN.fullmatch(str(self.pgdata)):
-            return self.pgdata
-        name = hashlib.sha256(os.fsencode(self.pgdata)).hexdigest()[:12]
-        socket_dir = Path(tempfile.gettempdir()) / f"lake-postgres-{os.getuid()}-{name}"
+        socket_dir = _socket_dir(self.pgdata)
+        if socket_dir == self.pgdata:
+            return socket_dir
         # Who can enter it is the database's superuser, so no one else may, nor may anyone have made it before us.
         socket_dir.mkdir(mode=0o700, exist_ok=True)
         if self.system_user is not None:

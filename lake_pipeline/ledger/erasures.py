@@ -22,11 +22,13 @@ from lake_pipeline.ledger.models import (
     RawFileToSearch,
     RewrittenRaw,
 )
+from lake_pipeline.ledger.retrying import once
 
 
 class ErasureLedger(AttemptLedger):
     """Requests to erase rows. Who rewrites a manifest for one holds it as an attempt does, with a lease."""
 
+    @once  # a second time would be another request
     def add_erasure(self, dataset: str, predicate: str, *, raw: bool, requested_by: str) -> ErasureRow:
         """Record a request. From now on no attempt commits that does not know of it."""
         with self._writing(dataset) as connection:
@@ -64,10 +66,10 @@ class ErasureLedger(AttemptLedger):
         with self._transaction() as connection:
             return [found for (found,) in self._queries.manifests_with_outputs(connection, dataset=dataset)]
 
-    def outputs_of(self, dataset: str, manifest_id: str) -> list[OutputFile]:
+    def manifest_outputs(self, dataset: str, manifest_id: str) -> list[OutputFile]:
         """The committed files of one manifest, by path."""
         with self._transaction() as connection:
-            return list(self._queries.outputs_of(connection, dataset=dataset, manifest_id=manifest_id))
+            return list(self._queries.manifest_outputs(connection, dataset=dataset, manifest_id=manifest_id))
 
     def sources_after(self, dataset: str, manifest_id: str, last_file_id: int) -> list[str]:
         """Keys whose rows in the manifest are of a version that landed after an erasure's last file."""
@@ -195,7 +197,7 @@ class ErasureLedger(AttemptLedger):
             told = [asdict(file) for file in rewritten]
             told += [{"key": key, "unread": reason} for key, reason in unread.items()]
             self._add_step(connection, erasure, manifest_id, attempt, raw=told)
-            self._queries.let_go_manifest(connection, **this, changes=0)
+            self._queries.let_go_manifest(connection, **this, changes=1)
 
     def manifest_sources(self, dataset: str, manifest_id: str) -> dict[str, str]:
         """The raw file's key of each of a manifest's curated files that is one raw file's."""

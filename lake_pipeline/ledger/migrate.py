@@ -9,6 +9,7 @@ import psycopg
 from lake_pipeline.errors import LedgerError
 from lake_pipeline.ledger.migrations import HEAD
 from lake_pipeline.ledger.postgres import shown_url, sqlalchemy_url
+from lake_pipeline.ledger.retrying import failure
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 _LOCK = 0x1A4E  # any number, as long as every starter takes the same
@@ -36,7 +37,7 @@ def current_revision(url: str) -> str | None:
             row = connection.execute("SELECT version_num FROM lake.alembic_version").fetchone()
             return row[0] if row else None
     except psycopg.Error as error:
-        raise LedgerError(f"{shown_url(url)}: {error}") from error
+        raise failure(error, url) from error
 
 
 def _upgrade(url: str) -> None:

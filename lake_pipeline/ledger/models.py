@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
+from lake_pipeline.manifests import ManifestFile
+
 FileStatus = Literal["PENDING", "PROCESSING", "SUCCEEDED", "FAILED", "QUARANTINED", "SUPERSEDED"]
 ManifestState = Literal["PLANNED", "RUNNING", "COMMITTED", "FAILED"]
 FILE_STATUSES: tuple[FileStatus, ...] = (
@@ -166,6 +168,36 @@ class FileRow:
 
 
 @dataclass(frozen=True)
+class KnownVersion:
+    """A version of a raw file; `is_current` of the newest of its key that was not superseded, or else of the newest."""
+
+    id: int
+    key: str
+    etag: str
+    size: int
+    status: FileStatus
+    manifest_id: str | None
+    archived_key: str | None
+    is_current: bool
+
+
+@dataclass(frozen=True)
+class KnownOutput:
+    """A curated file that the ledger lists; one that is not committed may be in the store, and no reader is told of it.
+
+    `staged_path` is where the content lies that a committed one is still to get.
+    """
+
+    path: str
+    manifest_id: str
+    attempt: int
+    rows: int
+    bytes: int
+    committed: bool
+    staged_path: str | None
+
+
+@dataclass(frozen=True)
 class FileMetadata:
     """What became of a raw file; `output_paths` are all files of its manifest where rows of many share them."""
 
@@ -268,6 +300,28 @@ class ArchivableFile:
 
 
 @dataclass(frozen=True)
+class Replacement:
+    """A new version that waits in a committed manifest to replace an older one's rows; `location`: where it lies."""
+
+    id: int
+    manifest_id: str
+    key: str
+    etag: str
+    size: int
+    location: str
+
+
+@dataclass(frozen=True)
+class Withdrawal:
+    """What becomes of a new version that cannot be converted, and why."""
+
+    id: int
+    status: Literal["SUPERSEDED", "QUARANTINED"]
+    error_class: str
+    error_message: str
+
+
+@dataclass(frozen=True)
 class SchemaChange:
     """The schema that an attempt wants next; `expected_version` is what it started from, 0 where there was none."""
 
@@ -360,3 +414,27 @@ class NotSearched:
     quarantined_files: int
     quarantined_records: int
     waiting_files: int
+
+
+@dataclass(frozen=True)
+class RequeuePlan:
+    """What would go back: how many files, which whole manifests, and of the files those without rows in the lake.
+
+    `outputs`, `rows` and `bytes` count the curated files that would be replaced.
+    """
+
+    files: int
+    manifests: tuple[str, ...]
+    loose: tuple[ManifestFile, ...]
+    outputs: int
+    rows: int
+    bytes: int
+
+
+@dataclass(frozen=True)
+class InvariantViolation:
+    """A breach of what must hold: its name among INVARIANTS, the file's key or manifest's id, and what is there."""
+
+    invariant: str
+    subject: str
+    detail: str

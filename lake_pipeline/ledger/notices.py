@@ -11,6 +11,7 @@ from psycopg.rows import class_row
 from lake_pipeline.ledger.connection import LedgerConnection
 from lake_pipeline.ledger.models import FileTotals
 from lake_pipeline.ledger.news import ManifestNews
+from lake_pipeline.ledger.retrying import once
 
 
 class NoticeLedger(LedgerConnection):
@@ -39,6 +40,7 @@ class NoticeLedger(LedgerConnection):
                 planned=[item.planned_at for item in news],
             )
 
+    @once  # a second time would take the first one's claim for another's, and the alert be lost
     def claim_alert(self, key: str, window: timedelta) -> bool:
         """Whether no alert of this key was claimed in the window before; it is now."""
         with self._transaction() as connection:

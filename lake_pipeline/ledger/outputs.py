@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -46,7 +46,7 @@ class OutputLedger(LedgerConnection):
         with self._transaction() as connection:
             return [path for (path,) in self._queries.leftover_outputs(connection, dataset=dataset)]
 
-    def leftover_records(self, dataset: str, documents: Iterable[tuple[str, str, int]]) -> list[str]:
+    def leftover_records(self, dataset: str, documents: Collection[tuple[str, str, int]]) -> list[str]:
         """Those of the documents of set-aside records (key, manifest, attempt) that are of no commit, nor can be."""
         found = list(documents)
         with self._transaction() as connection:
@@ -59,7 +59,7 @@ class OutputLedger(LedgerConnection):
             )
             return [key for (key,) in leftovers]
 
-    def forget_outputs(self, dataset: str, paths: Iterable[str]) -> None:
+    def forget_outputs(self, dataset: str, paths: Collection[str]) -> None:
         """Leftovers that were deleted from the store; committed ones are kept."""
         with self._transaction() as connection:
             self._queries.forget_outputs(connection, dataset=dataset, paths=list(paths))
@@ -111,6 +111,11 @@ class OutputLedger(LedgerConnection):
         with self._transaction() as connection:
             return list(self._queries.files_to_archive(connection, dataset=dataset, manifest_id=manifest_id))
 
+    def relanded_files(self, dataset: str) -> list[ArchivableFile]:
+        """Raw files that were moved away, to `location`, and were seen under their keys again since."""
+        with self._transaction() as connection:
+            return list(self._queries.relanded_files(connection, dataset=dataset))
+
     def prune_files(self, dataset: str, keep: timedelta) -> int:
         """Forget archived files of manifests that were committed longer than `keep` ago; how many those were.
 
@@ -125,7 +130,7 @@ class OutputLedger(LedgerConnection):
                 return forgotten
             forgotten += found
 
-    def record_archived(self, dataset: str, moved: Iterable[tuple[int, str]]) -> None:
+    def record_archived(self, dataset: str, moved: Collection[tuple[int, str]]) -> None:
         """Where raw files lie now: (file id, archived key)."""
         pairs = list(moved)
         with self._transaction() as connection:

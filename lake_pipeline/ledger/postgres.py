@@ -27,6 +27,21 @@ def database_url(settings: Settings) -> str:
     return attach(settings.home_dir).url
 
 
+def revive_embedded(settings: Settings) -> None:
+    """Start the embedded Postgres under `LAKE_HOME` again if it was killed; nothing where the ledger is elsewhere.
+
+    Raises:
+        LedgerError: it does not start.
+    """
+    # Processes that a command starts are given the embedded server's URL, which has no host but a directory.
+    if settings.database_url is not None and "@/postgres?host=" not in settings.database_url:
+        return
+    from lake_pipeline.ledger.embedded import attach, url_of
+
+    if settings.database_url in (None, url_of(settings.home_dir)):
+        attach(settings.home_dir)
+
+
 def sqlalchemy_url(url: str, driver: str) -> str:
     """A libpq URL as SQLAlchemy wants it, for the driver `psycopg2` or `psycopg`.
 

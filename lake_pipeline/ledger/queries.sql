@@ -1,12 +1,19 @@
 -- Every statement of the ledger. Conditions on status are written out, for the partial indexes to match them.
 
 -- name: lock_dataset(dataset)$
--- What changes which version of a key is current runs alone in its dataset; ends with the transaction.
-SELECT pg_advisory_xact_lock(hashtextextended('lake.dataset.' || :dataset, 0));
+-- What changes which version of a key is current runs alone in its dataset; ends with the transaction. Who then stands
+-- still, frozen or cut off from the network, is put out as limit_idleness has it.
+SELECT pg_advisory_xact_lock(hashtextextended('lake.dataset.' || :dataset, 0))
+FROM set_config('idle_in_transaction_session_timeout', '2min', true);
 
 -- name: share_dataset(dataset)$
--- What works on one manifest runs beside others of its dataset, but not beside lock_dataset.
-SELECT pg_advisory_xact_lock_shared(hashtextextended('lake.dataset.' || :dataset, 0));
+-- What works on one manifest runs beside others of its dataset, but not beside lock_dataset; for as long as a lease.
+SELECT pg_advisory_xact_lock_shared(hashtextextended('lake.dataset.' || :dataset, 0))
+FROM set_config('idle_in_transaction_session_timeout', '2min', true);
+
+-- name: now()$
+-- The time by which all leases and waits go.
+SELECT clock_timestamp();
 
 -- ---------------------------------------------------------------- discovery
 
@@ -65,7 +72,7 @@ UPDATE lake.file_processing_status f
 SET id = DEFAULT, status = 'PENDING', manifest_id = NULL, retry_count = 0, error_class = NULL, error_message = NULL,
     last_modified = i.last_modified, discovered_at = now(), claimed_at = NULL, processed_at = NULL, rows_read = NULL,
     rows_written = NULL, rows_rescued = NULL, rows_quarantined = NULL, rows_dropped = NULL, rows_exploded = NULL,
-    rows_erased = NULL, archived_key = NULL, archived_etag = NULL, archived_size = NULL
+    rows_erased = NULL, archived_key = NULL, archived_etag = NULL, archived_size = NULL, relanded = false
 FROM incoming i
 WHERE f.dataset = :dataset AND f.s3_key = i.s3_key AND f.etag = i.etag AND f.status = 'SUPERSEDED'
     -- A late notice of the old upload is not a new upload.
@@ -74,6 +81,13 @@ WHERE f.dataset = :dataset AND f.s3_key = i.s3_key AND f.etag = i.etag AND f.sta
         WHERE newest.dataset = f.dataset AND newest.s3_key = f.s3_key ORDER BY newest.id DESC LIMIT 1
     )
 RETURNING f.s3_key;
+
+-- name: mark_relanded(dataset)!
+-- Versions that were moved away and lie where they landed again: the same bytes were uploaded once more.
+UPDATE lake.file_processing_status f SET relanded = true
+FROM incoming i
+WHERE f.dataset = :dataset AND f.s3_key = i.s3_key AND f.etag = i.etag AND f.size = i.size
+    AND f.status <> 'SUPERSEDED' AND f.archived_key IS NOT NULL AND NOT f.relanded;
 
 -- name: attach_new_versions(dataset, keys)!
 -- Where an older version has rows in the lake, its manifest is planned again with the new one in its place.
@@ -104,15 +118,20 @@ WITH newest AS (
         failures = 0, error_message = NULL, planned_at = now()
     WHERE m.dataset = :dataset AND m.manifest_id IN (SELECT manifest_id FROM holder)
 )
-UPDATE lake.file_processing_status f SET manifest_id = holder.manifest_id
+UPDATE lake.file_processing_status f SET manifest_id = holder.manifest_id, rows_written = NULL
 FROM holder WHERE f.id = holder.id;
 
 -- name: supersede_old_versions(dataset, keys)!
--- Older versions that are not being converted, and whose rows are not in the lake, are done with.
+-- Older versions that are not being converted, and whose rows are not in the lake, are done with. One that waits for a
+-- replay has rows there: a count of them is what only a commit gives to a file of a manifest.
 UPDATE lake.file_processing_status older SET status = 'SUPERSEDED'
 FROM unnest(:keys::text[]) AS k (s3_key)
 WHERE older.dataset = :dataset AND older.s3_key = k.s3_key
     AND older.status IN ('PENDING', 'FAILED', 'QUARANTINED')
+    AND NOT (older.status <> 'QUARANTINED' AND older.rows_written IS NOT NULL AND EXISTS (
+        SELECT FROM lake.manifests m
+        WHERE m.dataset = older.dataset AND m.manifest_id = older.manifest_id AND m.committed_at IS NOT NULL
+    ))
     AND EXISTS (
         SELECT FROM lake.file_processing_status newer
         WHERE newer.dataset = :dataset AND newer.s3_key = k.s3_key AND newer.id > older.id
@@ -129,6 +148,12 @@ WHERE dataset = :dataset AND s3_key = ANY (:keys) AND status IN ('PENDING', 'FAI
 UPDATE lake.file_processing_status
 SET status = 'SUPERSEDED', error_class = 'ObjectDeleted', error_message = :message, processed_at = clock_timestamp()
 WHERE dataset = :dataset AND id = ANY (:ids) AND status IN ('PENDING', 'FAILED') AND manifest_id IS NULL;
+
+-- name: archived_versions(dataset, keys, etags)
+-- Those of the object versions that were moved away, so that they can lie under their keys only if they landed again.
+SELECT f.s3_key FROM unnest(:keys::text[], :etags::text[]) AS k (s3_key, etag)
+JOIN lake.file_processing_status f ON f.dataset = :dataset AND f.s3_key = k.s3_key AND f.etag = k.etag
+WHERE f.status <> 'SUPERSEDED' AND f.archived_key IS NOT NULL AND NOT f.relanded;
 
 -- name: save_cursor(dataset, last_key)!
 -- Remember how far a listing came.
@@ -157,7 +182,7 @@ SET url = excluded.url, files = excluded.files, rows = excluded.rows, updated_at
 
 -- name: revive_failed(dataset, max_retries, backoff, keys)!
 -- Failed files whose backoff, doubled with each failure, has passed are claimable again.
-UPDATE lake.file_processing_status SET status = 'PENDING'
+UPDATE lake.file_processing_status SET status = 'PENDING', rows_written = NULL
 WHERE dataset = :dataset AND status = 'FAILED' AND manifest_id IS NULL AND retry_count <= :max_retries
     AND (:keys::text[] IS NULL OR s3_key = ANY (:keys))
     AND processed_at + :backoff::interval * power(2, retry_count - 1) <= now();
@@ -205,7 +230,8 @@ WITH candidate AS (
     FROM candidate WINDOW by_id AS (ORDER BY id)
 ), claimed AS (
     UPDATE lake.file_processing_status f
-    SET status = 'PROCESSING', manifest_id = :manifest_id, claimed_at = now(), error_class = NULL, error_message = NULL
+    SET status = 'PROCESSING', manifest_id = :manifest_id, claimed_at = now(), rows_written = NULL, error_class = NULL,
+        error_message = NULL
     FROM counted
     WHERE f.id = counted.id AND (counted.position = 1 OR counted.total <= :max_bytes)
     RETURNING f.id, f.s3_key, coalesce(f.archived_etag, f.etag) AS etag, coalesce(f.archived_size, f.size) AS size,
@@ -260,10 +286,11 @@ SELECT state, attempt, coalesce(worker, '') AS worker, coalesce(lease_expires_at
 FROM lake.manifests WHERE dataset = :dataset AND manifest_id = :manifest_id FOR UPDATE;
 
 -- name: begin_attempt(dataset, manifest_id, worker, lease)$
--- Give a manifest to a worker; an attempt that is taken over counts as failed.
+-- Give a manifest to a worker; an attempt that is taken over from another worker counts as failed.
 UPDATE lake.manifests
-SET failures = failures + CASE WHEN state = 'RUNNING' AND held_state IS NULL THEN 1 ELSE 0 END, state = 'RUNNING',
-    held_state = NULL, attempt = attempt + 1,
+SET failures = failures
+        + CASE WHEN state = 'RUNNING' AND held_state IS NULL AND worker IS DISTINCT FROM :worker THEN 1 ELSE 0 END,
+    state = 'RUNNING', held_state = NULL, attempt = attempt + 1,
     worker = :worker, lease_expires_at = clock_timestamp() + :lease::interval, started_at = clock_timestamp(),
     -- The run of a worker that was killed is the next one's to settle.
     engine_run_id = CASE WHEN engine_attempt IS NOT NULL THEN engine_run_id END, error_message = NULL
@@ -304,8 +331,9 @@ SELECT EXISTS (
 );
 
 -- name: heartbeat(dataset, manifest_id, attempt, lease)!
--- Renew the lease of the attempt that holds the manifest.
+-- Renew the lease of the attempt that holds the manifest; who freezes in between holds its row no longer than that.
 UPDATE lake.manifests SET lease_expires_at = clock_timestamp() + :lease::interval
+FROM set_config('idle_in_transaction_session_timeout', '2min', true)
 WHERE dataset = :dataset AND manifest_id = :manifest_id AND attempt = :attempt AND state = 'RUNNING';
 
 -- name: record_engine_run(dataset, manifest_id, run_id, engine_attempt)!
@@ -364,7 +392,7 @@ WHERE dataset = :dataset AND manifest_id = :manifest_id AND status IN ('PENDING'
 -- name: commit_manifest(dataset, manifest_id, schema_version, quarantined_records, metrics)!
 -- The manifest is done.
 UPDATE lake.manifests
-SET state = 'COMMITTED', committed_at = clock_timestamp(), changes = changes + 1, failures = 0,
+SET state = 'COMMITTED', committed_at = clock_timestamp(), changes = changes + 1, failures = 0, replay = false,
     lease_expires_at = NULL, error_message = NULL, schema_version = :schema_version,
     quarantined_records = :quarantined_records, metrics = :metrics,
     -- A run that another engine took over from has no part in these rows.
@@ -381,6 +409,68 @@ WHERE dataset = :dataset AND manifest_id = :manifest_id;
 UPDATE lake.file_processing_status
 SET status = 'FAILED', retry_count = retry_count + 1, error_message = :message, processed_at = clock_timestamp()
 WHERE dataset = :dataset AND manifest_id = :manifest_id AND status = 'PROCESSING';
+
+-- ---------------------------------------------------------------- versions
+
+-- name: replacements(dataset, manifest_ids)
+-- record_class: Replacement
+-- New versions that wait in committed manifests to replace the rows of an older one. Only a commit counts rows.
+SELECT f.id, f.manifest_id, f.s3_key AS key, f.etag, f.size, coalesce(f.archived_key, f.s3_key) AS location
+FROM lake.file_processing_status f JOIN lake.manifests m USING (dataset, manifest_id)
+WHERE f.dataset = :dataset AND f.manifest_id = ANY (:manifest_ids) AND m.committed_at IS NOT NULL
+    AND f.status IN ('PENDING', 'PROCESSING', 'FAILED') AND f.rows_written IS NULL
+    AND EXISTS (
+        SELECT FROM lake.file_processing_status older
+        WHERE older.dataset = f.dataset AND older.s3_key = f.s3_key AND older.manifest_id = f.manifest_id
+            AND older.id < f.id AND older.status IN ('PENDING', 'PROCESSING', 'SUCCEEDED', 'FAILED')
+            AND older.rows_written IS NOT NULL
+    )
+ORDER BY f.id;
+
+-- name: withdraw_files(dataset, manifest_id, ids, statuses, classes, messages)!
+-- These versions are not to be converted any more.
+UPDATE lake.file_processing_status f
+SET status = w.status, error_class = w.error_class, error_message = w.error_message, processed_at = clock_timestamp()
+FROM unnest(:ids::bigint[], :statuses::text[], :classes::text[], :messages::text[])
+    AS w (id, status, error_class, error_message)
+WHERE f.id = w.id AND f.dataset = :dataset AND f.manifest_id = :manifest_id;
+
+-- name: is_as_committed(dataset, manifest_id)$
+-- Whether the rows in the lake are just those of the manifest's files, and nobody asked for them to be made again.
+SELECT NOT m.replay AND NOT EXISTS (
+    SELECT FROM lake.file_processing_status f
+    WHERE f.dataset = m.dataset AND f.manifest_id = m.manifest_id
+        AND f.status IN ('PENDING', 'PROCESSING', 'FAILED') AND f.rows_written IS NULL
+)
+FROM lake.manifests m WHERE m.dataset = :dataset AND m.manifest_id = :manifest_id;
+
+-- name: recommit_files(dataset, manifest_id)!
+-- Files whose rows are in the lake are as their commit left them.
+UPDATE lake.file_processing_status
+SET status = 'SUCCEEDED', retry_count = 0, error_class = NULL, error_message = NULL
+WHERE dataset = :dataset AND manifest_id = :manifest_id AND status IN ('PENDING', 'PROCESSING', 'FAILED');
+
+-- name: recommit_manifest(dataset, manifest_id)!
+-- And so is the manifest: readers are to see what they saw, and no commit is to be told of.
+UPDATE lake.manifests
+SET state = 'COMMITTED', failures = 0, lease_expires_at = NULL, error_message = NULL, told_attempt = attempt
+WHERE dataset = :dataset AND manifest_id = :manifest_id;
+
+-- name: replan_files(dataset, manifest_id)!
+-- Files that were being converted wait for the next attempt.
+UPDATE lake.file_processing_status SET status = 'PENDING'
+WHERE dataset = :dataset AND manifest_id = :manifest_id AND status = 'PROCESSING';
+
+-- name: replan_manifest(dataset, manifest_id)!
+-- And so does the manifest.
+UPDATE lake.manifests
+SET state = 'PLANNED', lease_expires_at = NULL, error_message = NULL, planned_at = now()
+WHERE dataset = :dataset AND manifest_id = :manifest_id;
+
+-- name: release_manifest(dataset, manifest_id)!
+-- The attempt was broken off, and counts as none.
+UPDATE lake.manifests SET state = 'PLANNED', worker = NULL, lease_expires_at = NULL
+WHERE dataset = :dataset AND manifest_id = :manifest_id;
 
 -- ---------------------------------------------------------------- outputs
 
@@ -611,12 +701,26 @@ WHERE (:manifest_id::text IS NULL OR f.manifest_id = :manifest_id)
     AND NOT EXISTS (
         SELECT FROM lake.file_processing_status newer
         WHERE newer.dataset = :dataset AND newer.s3_key = f.s3_key AND newer.id > f.id
+            AND newer.status <> 'SUPERSEDED'
+    )
+ORDER BY f.s3_key;
+
+-- name: relanded_files(dataset)
+-- record_class: ArchivableFile
+-- Raw files that were moved away and landed again, once no newer version is to be looked for under their keys;
+-- `location` is where they were moved to.
+SELECT f.id, f.s3_key AS key, f.etag, f.size, f.status, f.archived_key AS location FROM lake.file_processing_status f
+WHERE f.dataset = :dataset AND f.relanded AND f.status <> 'SUPERSEDED' AND f.archived_key IS NOT NULL
+    AND NOT EXISTS (
+        SELECT FROM lake.file_processing_status newer
+        WHERE newer.dataset = f.dataset AND newer.s3_key = f.s3_key AND newer.id > f.id
+            AND newer.status IN ('PENDING', 'PROCESSING', 'FAILED')
     )
 ORDER BY f.s3_key;
 
 -- name: record_archived(dataset, ids, keys)!
 -- Where raw files lie now.
-UPDATE lake.file_processing_status f SET archived_key = a.archived_key
+UPDATE lake.file_processing_status f SET archived_key = a.archived_key, relanded = false, archived_etag = NULL, archived_size = NULL
 FROM unnest(:ids::bigint[], :keys::text[]) AS a (id, archived_key)
 WHERE f.id = a.id AND f.dataset = :dataset;
 
@@ -647,31 +751,70 @@ SELECT count(*) FROM pruned;
 -- ---------------------------------------------------------------- requeue
 
 -- name: create_requeued#
--- Where the files to do again are collected.
-CREATE TEMP TABLE requeued (id bigint, manifest_id text COLLATE "C") ON COMMIT DROP;
+-- Where the files to do again are collected. `holder` has the rows of an older version of a quarantined one.
+CREATE TEMP TABLE requeued (id bigint, manifest_id text COLLATE "C", holder text COLLATE "C") ON COMMIT DROP;
 
--- name: select_requeued(dataset, key, status, manifest_id)!
+-- name: select_requeued(dataset, keys, status, error_class, manifest_id, landing_group, partition)!
 -- The files meant, with the manifest that must be replayed for them: a quarantined file has no rows to replace.
 INSERT INTO requeued
-SELECT id, CASE WHEN status <> 'QUARANTINED' THEN manifest_id END
-FROM lake.file_processing_status
-WHERE dataset = :dataset AND status <> 'SUPERSEDED'
+SELECT f.id, CASE WHEN f.status <> 'QUARANTINED' THEN f.manifest_id END, CASE WHEN f.status = 'QUARANTINED' THEN (
+    SELECT older.manifest_id FROM lake.file_processing_status older
+    JOIN lake.manifests m ON m.dataset = older.dataset AND m.manifest_id = older.manifest_id
+    WHERE older.dataset = f.dataset AND older.s3_key = f.s3_key AND older.id < f.id AND m.committed_at IS NOT NULL
+        AND older.status IN ('PENDING', 'PROCESSING', 'SUCCEEDED', 'FAILED')
+    ORDER BY older.id DESC LIMIT 1
+) END
+FROM lake.file_processing_status f
+WHERE f.dataset = :dataset AND f.status <> 'SUPERSEDED'
     -- Of a file of which every record was erased there is nothing to do again.
-    AND archived_size IS DISTINCT FROM 0
-    AND (:key::text IS NULL OR s3_key = :key)
-    AND (:status::text IS NULL OR status = :status)
-    AND (:manifest_id::text IS NULL OR manifest_id = :manifest_id);
+    AND f.archived_size IS DISTINCT FROM 0
+    AND (:keys::text[] IS NULL OR f.s3_key = ANY (:keys))
+    AND (:status::text IS NULL OR f.status = :status)
+    AND (:error_class::text IS NULL OR f.error_class = :error_class)
+    AND (:manifest_id::text IS NULL OR f.manifest_id = :manifest_id)
+    AND (:landing_group::text IS NULL OR f.landing_group = :landing_group)
+    AND (:partition::text IS NULL OR f.manifest_id IN (
+        SELECT o.manifest_id FROM lake.outputs o
+        WHERE o.dataset = :dataset AND o.committed AND strpos('/' || o.path, :partition) > 0
+    ));
 
 -- name: running_of_requeued(dataset)$
 -- A manifest of them that someone is working on.
 SELECT manifest_id FROM lake.manifests
-WHERE dataset = :dataset AND manifest_id IN (SELECT manifest_id FROM requeued) AND state = 'RUNNING'
+WHERE dataset = :dataset AND state = 'RUNNING'
+    AND manifest_id IN (SELECT manifest_id FROM requeued UNION SELECT holder FROM requeued)
 ORDER BY manifest_id LIMIT 1;
+
+-- name: requeued_manifests()
+-- The manifests whose rows are made again.
+SELECT manifest_id FROM requeued WHERE manifest_id IS NOT NULL
+UNION SELECT holder FROM requeued WHERE holder IS NOT NULL ORDER BY 1;
+
+-- name: requeued_files(dataset)$
+-- How many files the two statements below send back.
+SELECT count(*) FROM lake.file_processing_status f
+WHERE f.dataset = :dataset AND (
+    f.manifest_id IN (SELECT manifest_id FROM requeued) AND f.status IN ('SUCCEEDED', 'FAILED')
+    OR f.id IN (SELECT id FROM requeued WHERE manifest_id IS NULL) AND f.status IN ('QUARANTINED', 'FAILED')
+);
+
+-- name: requeued_outputs(dataset, manifest_ids)^
+-- The curated files that the next commits of these manifests replace.
+SELECT count(*), coalesce(sum(rows), 0)::bigint, coalesce(sum(bytes), 0)::bigint FROM lake.outputs
+WHERE dataset = :dataset AND manifest_id = ANY (:manifest_ids) AND committed;
+
+-- name: requeued_loose(dataset)
+-- record_class: ManifestFile
+-- Those of the files that have no rows in the lake.
+SELECT f.id, f.s3_key AS key, f.etag, f.size, coalesce(f.archived_key, f.s3_key) AS location
+FROM lake.file_processing_status f JOIN requeued r ON r.id = f.id
+WHERE f.dataset = :dataset AND r.manifest_id IS NULL AND f.status IN ('QUARANTINED', 'FAILED') ORDER BY f.s3_key;
 
 -- name: replan_requeued(dataset)!
 -- Their manifests are planned again; attempts go on counting, failures start over.
 UPDATE lake.manifests
-SET state = 'PLANNED', failures = 0, worker = NULL, lease_expires_at = NULL, error_message = NULL, planned_at = now()
+SET state = 'PLANNED', replay = true, failures = 0, worker = NULL, lease_expires_at = NULL, error_message = NULL,
+    planned_at = now()
 WHERE dataset = :dataset AND manifest_id IN (SELECT manifest_id FROM requeued);
 
 -- name: requeue_members(dataset)!
@@ -681,14 +824,15 @@ SET status = 'PENDING', retry_count = 0, error_class = NULL, error_message = NUL
 WHERE dataset = :dataset AND manifest_id IN (SELECT manifest_id FROM requeued)
     AND status IN ('SUCCEEDED', 'FAILED') AND archived_size IS DISTINCT FROM 0;
 
--- name: requeue_loose(dataset)!
--- Files that have no rows in the lake are claimable again.
+-- name: requeue_loose(dataset)
+-- Files that have no rows in the lake are claimable again; their keys.
 UPDATE lake.file_processing_status
 SET status = 'PENDING', manifest_id = NULL, retry_count = 0, error_class = NULL, error_message = NULL, rows_read = NULL,
     rows_written = NULL, rows_rescued = NULL, rows_quarantined = NULL, rows_dropped = NULL, rows_exploded = NULL,
     rows_erased = NULL, processed_at = NULL
 WHERE dataset = :dataset AND id IN (SELECT id FROM requeued WHERE manifest_id IS NULL)
-    AND status IN ('QUARANTINED', 'FAILED');
+    AND status IN ('QUARANTINED', 'FAILED')
+RETURNING s3_key;
 
 -- ---------------------------------------------------------------- erasures
 
@@ -747,7 +891,7 @@ RETURNING attempt;
 UPDATE lake.manifests SET state = held_state, held_state = NULL, lease_expires_at = NULL, changes = changes + :changes
 WHERE dataset = :dataset AND manifest_id = :manifest_id AND held_state IS NOT NULL;
 
--- name: outputs_of(dataset, manifest_id)
+-- name: manifest_outputs(dataset, manifest_id)
 -- record_class: OutputFile
 -- The committed files of one manifest.
 SELECT path, rows, bytes, file_id FROM lake.outputs
@@ -973,3 +1117,566 @@ DELETE FROM lake.circuits WHERE name = :name;
 -- name: open_circuits()
 -- Services that are left alone, or about to be tried again.
 SELECT name, failures, open_until, last_error FROM lake.circuits WHERE open_until IS NOT NULL ORDER BY name;
+
+-- ---------------------------------------------------------------- identity
+
+-- name: known_lake()^
+-- The lake that this ledger is of, and whether its store says so too.
+SELECT lake, stored FROM lake.identity;
+
+-- name: make_lake(lake)!
+-- The first who says so has said it.
+INSERT INTO lake.identity (lake) VALUES (:lake) ON CONFLICT DO NOTHING;
+
+-- name: lake_is_stored()!
+-- The store says the same.
+UPDATE lake.identity SET stored = true WHERE NOT stored;
+
+-- name: adopt_lake(lake)!
+-- Another one from now on.
+INSERT INTO lake.identity (lake, stored) VALUES (:lake, true)
+ON CONFLICT (one) DO UPDATE SET lake = excluded.lake, made_at = now(), stored = true
+WHERE (identity.lake, identity.stored) IS DISTINCT FROM (excluded.lake, true);
+
+-- name: has_manifests()$
+-- Whether anything was ever planned.
+SELECT EXISTS (SELECT FROM lake.manifests);
+
+-- name: has_commits()$
+-- Whether anything was ever committed.
+SELECT EXISTS (SELECT FROM lake.manifests WHERE committed_at IS NOT NULL);
+
+-- name: changes(dataset)$
+-- Changes of what readers are to see.
+SELECT coalesce(sum(changes), 0) FROM lake.manifests WHERE dataset = :dataset;
+
+-- ---------------------------------------------------------------- recording
+
+-- name: read_one_moment#
+-- What the following statements see is of one moment.
+SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY;
+
+-- name: unrecorded_schemas(dataset)
+-- record_class: SchemaVersion
+-- Versions without a document, oldest first.
+SELECT dataset, version, columns, changes, manifest_id, created_at
+FROM lake.schema_versions WHERE dataset = :dataset AND NOT recorded ORDER BY version;
+
+-- name: schema_recorded(dataset, version)!
+-- The store has a document of it.
+UPDATE lake.schema_versions SET recorded = true WHERE dataset = :dataset AND version = :version;
+
+-- name: unrecorded_commits(dataset, manifest_id)
+-- Committed manifests that changed since their document was written, read from the unrecorded_manifests index.
+SELECT manifest_id, recorded_changes FROM lake.manifests
+WHERE dataset = :dataset AND committed_at IS NOT NULL AND recorded_changes IS DISTINCT FROM changes
+    AND (:manifest_id::text IS NULL OR manifest_id = :manifest_id)
+ORDER BY committed_at, manifest_id;
+
+-- name: recorded_manifest(dataset, manifest_id)^
+-- What a document says of its manifest.
+SELECT manifest_id, landing_group, slug, sequence, state, attempt, files, bytes, engine_run_id, schema_version,
+    error_message, planned_at, started_at, committed_at, metrics, changes, quarantined_records
+FROM lake.manifests WHERE dataset = :dataset AND manifest_id = :manifest_id;
+
+-- name: recorded_files(dataset, manifest_id)
+-- And of its files, every version of each.
+SELECT id, s3_key, etag, size, last_modified, landing_group, status, glue_job_run_id, retry_count, error_class,
+    error_message, discovered_at, claimed_at, processed_at, rows_read, rows_written, rows_rescued, rows_quarantined,
+    rows_dropped, rows_exploded, rows_erased, archived_key, archived_etag, archived_size
+FROM lake.file_processing_status WHERE dataset = :dataset AND manifest_id = :manifest_id ORDER BY id;
+
+-- name: recorded_outputs(dataset, manifest_id)
+-- And of its outputs.
+SELECT path, attempt, rows, bytes, file_id, staged_path FROM lake.outputs
+WHERE dataset = :dataset AND manifest_id = :manifest_id AND committed ORDER BY path;
+
+-- name: commit_recorded(dataset, manifest_id, changes)!
+-- The store has a document of so many changes.
+UPDATE lake.manifests SET recorded_changes = greatest(recorded_changes, :changes::bigint)
+WHERE dataset = :dataset AND manifest_id = :manifest_id;
+
+-- name: lock_mark(dataset)$
+-- One at a time raises a dataset's mark; ends with the transaction.
+SELECT pg_advisory_xact_lock(hashtextextended('lake.mark.' || :dataset, 0));
+
+-- name: unwritten_mark(dataset)^
+-- The changes that documents tell of, where the mark in the store counts fewer.
+SELECT found.changes, found.committed_at FROM (
+    SELECT sum(recorded_changes)::bigint AS changes, max(committed_at) AS committed_at FROM lake.manifests
+    WHERE dataset = :dataset AND recorded_changes IS NOT NULL
+) found
+WHERE found.changes > coalesce((SELECT m.changes FROM lake.marks m WHERE m.dataset = :dataset), 0);
+
+-- name: save_mark(dataset, changes)!
+-- The mark in the store counts so many.
+INSERT INTO lake.marks (dataset, changes) VALUES (:dataset, :changes)
+ON CONFLICT (dataset) DO UPDATE SET changes = excluded.changes;
+
+-- name: forget_mark(dataset)!
+-- There is none, or it is not to be relied on.
+DELETE FROM lake.marks WHERE dataset = :dataset;
+
+-- name: forget_recorded_commits(dataset)!
+-- No document is to be relied on.
+UPDATE lake.manifests SET recorded_changes = NULL WHERE dataset = :dataset AND recorded_changes IS NOT NULL;
+
+-- name: forget_recorded_schemas(dataset)!
+-- Nor of the schema.
+UPDATE lake.schema_versions SET recorded = false WHERE dataset = :dataset AND recorded;
+
+-- ---------------------------------------------------------------- rebuilding
+
+-- name: knows_dataset(dataset)$
+-- Whether there are rows of it.
+SELECT EXISTS (SELECT FROM lake.manifests WHERE dataset = :dataset)
+    OR EXISTS (SELECT FROM lake.file_processing_status WHERE dataset = :dataset);
+
+-- name: leased_manifest(dataset)$
+-- A manifest that a worker is converting.
+SELECT manifest_id FROM lake.manifests
+WHERE dataset = :dataset AND state = 'RUNNING' AND lease_expires_at >= clock_timestamp() ORDER BY manifest_id LIMIT 1;
+
+-- name: create_rebuilt#
+-- Where a dataset's rows are put together, beside what the store holds.
+CREATE TEMP TABLE rebuilt_manifests ON COMMIT DROP AS SELECT * FROM lake.manifests WITH NO DATA;
+CREATE TEMP TABLE rebuilt_files ON COMMIT DROP AS
+    SELECT *, false AS located, false AS lost, 0::bigint AS new_id FROM lake.file_processing_status WITH NO DATA;
+ALTER TABLE rebuilt_files ALTER located SET DEFAULT false, ALTER lost SET DEFAULT false;
+CREATE TEMP TABLE rebuilt_planned ON COMMIT DROP AS SELECT * FROM lake.file_processing_status WITH NO DATA;
+CREATE TEMP TABLE rebuilt_outputs ON COMMIT DROP AS SELECT *, ''::text AS fault FROM lake.outputs WITH NO DATA;
+CREATE TEMP TABLE rebuilt_stored (
+    key text COLLATE "C", size bigint, etag text COLLATE "C", last_modified timestamptz
+) ON COMMIT DROP;
+CREATE TEMP TABLE rebuilt_seen (manifest_id text COLLATE "C", attempt int) ON COMMIT DROP;
+CREATE TEMP TABLE rebuilt_names (
+    manifest_id text COLLATE "C", attempt int, path text COLLATE "C", bytes bigint, last_modified timestamptz
+) ON COMMIT DROP;
+CREATE TEMP TABLE rebuilt_candidates (
+    new_id bigint, etag text COLLATE "C", rank int, key text COLLATE "C", size bigint, stored_etag text COLLATE "C"
+) ON COMMIT DROP;
+
+-- name: index_rebuilt#
+-- Everything was copied in.
+CREATE INDEX ON rebuilt_manifests (manifest_id);
+CREATE INDEX ON rebuilt_files (s3_key, etag);
+CREATE INDEX ON rebuilt_files (manifest_id);
+CREATE INDEX ON rebuilt_outputs (path);
+CREATE INDEX ON rebuilt_stored (key);
+ANALYZE rebuilt_manifests;
+ANALYZE rebuilt_files;
+ANALYZE rebuilt_outputs;
+ANALYZE rebuilt_stored;
+
+-- name: settle_rebuilt_files()!
+-- A version that several documents tell of is where it was last: it has left the other manifests.
+DELETE FROM rebuilt_files f USING (
+    SELECT ctid AS place, row_number() OVER (
+        PARTITION BY s3_key, etag ORDER BY coalesce(processed_at, claimed_at, discovered_at) DESC, id DESC
+    ) AS position FROM rebuilt_files
+) found WHERE f.ctid = found.place AND found.position > 1;
+
+-- name: add_planned_files()!
+-- What only manifests without a commit document tell of.
+INSERT INTO rebuilt_files (manifest_id, id, s3_key, etag, size, landing_group, archived_key, status, discovered_at,
+    claimed_at, last_modified, retry_count, located, lost)
+SELECT DISTINCT ON (p.s3_key, p.etag) p.manifest_id, p.id, p.s3_key, p.etag, p.size, p.landing_group, p.archived_key,
+    'PROCESSING', now(), now(), coalesce(s.last_modified, now()), 0, false, false
+FROM rebuilt_planned p
+LEFT JOIN rebuilt_stored s ON s.key = coalesce(p.archived_key, p.s3_key)
+WHERE NOT EXISTS (SELECT FROM rebuilt_files f WHERE f.s3_key = p.s3_key AND f.etag = p.etag)
+ORDER BY p.s3_key, p.etag, p.manifest_id;
+
+-- name: rebuilt_ids_collide(dataset)$
+-- Whether the files' numbers, which they take along, are taken; if not, they keep them.
+WITH kept AS (UPDATE rebuilt_files SET new_id = id)
+SELECT EXISTS (SELECT FROM rebuilt_files GROUP BY id HAVING count(*) > 1) OR EXISTS (
+    SELECT FROM rebuilt_files r JOIN lake.file_processing_status f ON f.id = r.id WHERE f.dataset <> :dataset
+);
+
+-- name: renumber_rebuilt#
+-- New numbers in the order in which they were discovered, above all others; the documents tell of the old ones.
+UPDATE rebuilt_files f SET new_id = numbered.new_id FROM (
+    SELECT r.ctid AS place, row_number() OVER (ORDER BY r.discovered_at, r.id) + greatest(
+        (SELECT max(id) FROM lake.file_processing_status), (SELECT max(id) FROM rebuilt_files)
+    ) AS new_id FROM rebuilt_files r
+) numbered WHERE f.ctid = numbered.place;
+UPDATE rebuilt_outputs o SET file_id = f.new_id FROM rebuilt_files f
+WHERE f.manifest_id = o.manifest_id AND f.id = o.file_id;
+UPDATE rebuilt_manifests SET recorded_changes = NULL;
+
+-- name: supersede_rebuilt()!
+-- A file set aside of which a newer version was converted elsewhere; its own document knew nothing of that.
+UPDATE rebuilt_files older SET status = 'SUPERSEDED'
+WHERE older.status = 'QUARANTINED' AND EXISTS (
+    SELECT FROM rebuilt_files newer WHERE newer.s3_key = older.s3_key AND newer.new_id > older.new_id
+);
+
+-- name: name_rebuilt_outputs(stem)!
+-- Which manifest and attempt the names of curated files tell of.
+INSERT INTO rebuilt_names
+SELECT found.parts[1], found.parts[2]::int, found.key, found.size, found.last_modified
+FROM (
+    SELECT key, size, last_modified, regexp_match(key, '([^/]+)-a(\d{1,9})-\d+\.parquet$') AS parts FROM rebuilt_stored
+    WHERE starts_with(key, :stem)
+) found
+WHERE found.parts IS NOT NULL;
+
+-- name: list_candidates(source, archive, quarantine)!
+-- Where each file may lie: the better guess first.
+INSERT INTO rebuilt_candidates
+SELECT f.new_id, f.etag, c.rank, s.key, s.size, s.etag AS stored_etag
+FROM rebuilt_files f
+CROSS JOIN LATERAL (SELECT substr(f.s3_key, length(:source) + 1) AS relative) r
+CROSS JOIN LATERAL (VALUES
+    (0, f.s3_key), (1, f.archived_key), (2, :archive::text || r.relative || '~' || f.etag), (3, :archive || r.relative),
+    (4, :quarantine || r.relative || '~' || f.etag), (5, :quarantine || r.relative)
+) AS c (rank, key)
+JOIN rebuilt_stored s ON s.key = c.key AND s.size = f.size;
+
+-- name: locate_by_etag()!
+-- Copies keep the ETag, nearly always.
+UPDATE rebuilt_files f SET located = true, archived_key = nullif(found.key, f.s3_key)
+FROM (
+    SELECT DISTINCT ON (new_id) new_id, key FROM rebuilt_candidates WHERE stored_etag = etag ORDER BY new_id, rank
+) found WHERE f.new_id = found.new_id;
+
+-- name: doubtful_candidates()
+-- The others: of the same size, and it takes a closer look to say whether they are copies.
+SELECT c.new_id, c.etag, c.key, c.size, c.stored_etag FROM rebuilt_candidates c
+JOIN rebuilt_files f USING (new_id) WHERE NOT f.located AND c.rank > 0 ORDER BY c.new_id, c.rank DESC;
+
+-- name: locate_files(ids, keys)!
+-- They are.
+UPDATE rebuilt_files f SET located = true, archived_key = found.key
+FROM unnest(:ids::bigint[], :keys::text[]) AS found (id, key) WHERE f.new_id = found.id;
+
+-- name: locate_mended(source, quarantine)!
+-- What lies in quarantine under a file's name is that file, mended.
+UPDATE rebuilt_files f SET located = true, archived_key = s.key
+FROM rebuilt_stored s
+WHERE NOT f.located AND f.status = 'QUARANTINED' AND s.key = :quarantine || substr(f.s3_key, length(:source) + 1);
+
+-- name: name_lost(source, archive, quarantine, moves)!
+-- Files that were converted, or set aside, and are nowhere: those that move were moved, and deleted from there.
+UPDATE rebuilt_files f
+SET lost = true, archived_key = coalesce(archived_key, CASE WHEN :moves::boolean THEN
+        CASE WHEN status = 'QUARANTINED' THEN :quarantine ELSE :archive::text END || substr(s3_key, length(:source) + 1)
+    END)
+WHERE NOT located AND status IN ('SUCCEEDED', 'QUARANTINED');
+
+-- name: rebuilt_staged()
+-- Staged content that names were still to get when the document was written.
+SELECT staged_path FROM rebuilt_outputs WHERE staged_path IS NOT NULL;
+
+-- name: release_rebuilt(paths)!
+-- Staging is cleared after the names have their content.
+UPDATE rebuilt_outputs SET staged_path = NULL WHERE staged_path = ANY (:paths::text[]);
+
+-- name: fault_sizes()!
+-- Outputs that the store does not hold as they were written.
+UPDATE rebuilt_outputs o SET fault = CASE WHEN found.size IS NULL THEN 'missing' ELSE 'differs' END
+FROM (
+    SELECT r.path, s.size FROM rebuilt_outputs r LEFT JOIN rebuilt_stored s ON s.key = r.path
+    WHERE r.staged_path IS NULL AND s.size IS DISTINCT FROM r.bytes
+) found WHERE o.path = found.path;
+
+-- name: intact_outputs()
+-- Parquet files whose footers are to be asked.
+SELECT path, rows FROM rebuilt_outputs
+WHERE fault IS NULL AND staged_path IS NULL AND right(path, 8) = '.parquet' ORDER BY path;
+
+-- name: fault_outputs(paths)!
+-- Footers that tell of other rows, or that cannot be read.
+UPDATE rebuilt_outputs SET fault = 'differs' WHERE path = ANY (:paths::text[]);
+
+-- name: replan_faulty_manifests()!
+-- To be converted again, from where the raw files lie now.
+UPDATE rebuilt_manifests SET state = 'PLANNED', planned_at = now(), changes = changes + 1, recorded_changes = NULL
+WHERE manifest_id IN (SELECT manifest_id FROM rebuilt_outputs WHERE fault IS NOT NULL);
+
+-- name: replan_faulty_files()!
+-- And their files with them.
+UPDATE rebuilt_files SET status = 'PENDING', retry_count = 0, error_class = NULL, error_message = NULL
+WHERE status = 'SUCCEEDED' AND manifest_id IN (SELECT manifest_id FROM rebuilt_outputs WHERE fault IS NOT NULL);
+
+-- name: unfound_plans()
+-- Manifests without a commit document of which a raw file was not found.
+SELECT DISTINCT m.manifest_id FROM rebuilt_manifests m JOIN rebuilt_files f USING (manifest_id)
+WHERE m.committed_at IS NULL AND NOT f.located ORDER BY m.manifest_id;
+
+-- name: named_outputs(manifest_id)
+-- What lies under names of the manifest.
+SELECT attempt, path, bytes FROM rebuilt_names WHERE manifest_id = :manifest_id ORDER BY attempt, path;
+
+-- name: commit_found_manifest(manifest_id, attempt)!
+-- Its outputs are all that there is of it.
+UPDATE rebuilt_manifests m SET state = 'COMMITTED', attempt = :attempt, changes = greatest(m.changes, 1), committed_at = (
+    SELECT max(n.last_modified) FROM rebuilt_names n WHERE n.manifest_id = m.manifest_id AND n.attempt = :attempt
+) WHERE m.manifest_id = :manifest_id;
+
+-- name: commit_found_files(manifest_id, keys, rows)!
+-- Its files with rows in them succeeded; of those without it is known by where they lie.
+UPDATE rebuilt_files f
+SET rows_written = coalesce(found.rows, 0),
+    status = CASE WHEN found.rows IS NULL AND starts_with(f.archived_key, 'quarantine/') THEN 'QUARANTINED'
+        ELSE 'SUCCEEDED' END
+FROM (
+    SELECT r.new_id, u.rows FROM rebuilt_files r
+    LEFT JOIN unnest(:keys::text[], :rows::bigint[]) AS u (key, rows) ON u.key = r.s3_key
+    WHERE r.manifest_id = :manifest_id
+) found WHERE f.new_id = found.new_id;
+
+-- name: drop_unfound_files(manifest_id)!
+-- Files that are nowhere cannot be converted.
+WITH dropped AS (
+    DELETE FROM rebuilt_files WHERE manifest_id = :manifest_id AND NOT located AND coalesce(rows_written, 0) = 0
+    RETURNING s3_key
+)
+INSERT INTO rebuilt_planned (manifest_id, s3_key, status) SELECT :manifest_id, s3_key, 'FAILED' FROM dropped;
+
+-- name: drop_empty_manifest(manifest_id)!
+-- Nothing is left to be done of it.
+DELETE FROM rebuilt_manifests m WHERE m.manifest_id = :manifest_id
+    AND NOT EXISTS (SELECT FROM rebuilt_files f WHERE f.manifest_id = m.manifest_id);
+
+-- name: add_rebuilt_leftovers()!
+-- What no commit lists, of manifests that are whole or can be converted anew from all of their files.
+INSERT INTO rebuilt_outputs (manifest_id, path, attempt, rows, bytes, committed)
+SELECT n.manifest_id, n.path, n.attempt, 0, n.bytes, false FROM rebuilt_names n
+JOIN rebuilt_manifests m USING (manifest_id)
+WHERE NOT EXISTS (SELECT FROM rebuilt_outputs o WHERE o.path = n.path)
+    AND NOT EXISTS (SELECT FROM rebuilt_outputs o WHERE o.manifest_id = n.manifest_id AND o.fault IS NOT NULL)
+    AND NOT EXISTS (SELECT FROM rebuilt_planned p WHERE p.manifest_id = n.manifest_id AND p.status = 'FAILED');
+
+-- name: raise_attempts()!
+-- An attempt's number is not given again where it has left something.
+UPDATE rebuilt_manifests m SET attempt = greatest(m.attempt, seen.attempt) FROM (
+    SELECT manifest_id, max(attempt) AS attempt
+    FROM (SELECT manifest_id, attempt FROM rebuilt_names UNION ALL SELECT manifest_id, attempt FROM rebuilt_seen) found
+    GROUP BY manifest_id
+) seen WHERE m.manifest_id = seen.manifest_id;
+
+-- name: rebuilt_totals()^
+-- What there is of everything.
+SELECT (SELECT count(*) FROM rebuilt_manifests),
+    (SELECT count(*) FROM rebuilt_manifests WHERE state <> 'COMMITTED'),
+    (SELECT count(*) FROM rebuilt_files),
+    (SELECT count(*) FROM rebuilt_outputs WHERE committed IS NOT false AND fault IS NULL),
+    (SELECT coalesce(sum(rows), 0)::bigint FROM rebuilt_outputs WHERE committed IS NOT false AND fault IS NULL);
+
+-- name: found_output_missing(most)
+-- Outputs of a commit that are not there.
+SELECT count(*) OVER (), path FROM rebuilt_outputs WHERE fault = 'missing' ORDER BY path LIMIT :most;
+
+-- name: found_output_differs(most)
+-- Outputs that are not what was committed.
+SELECT count(*) OVER (), path FROM rebuilt_outputs WHERE fault = 'differs' ORDER BY path LIMIT :most;
+
+-- name: found_raw_missing(most)
+-- Raw files that are nowhere.
+SELECT count(*) OVER (), s3_key FROM (
+    SELECT s3_key FROM rebuilt_files WHERE lost UNION ALL SELECT s3_key FROM rebuilt_planned WHERE status = 'FAILED'
+) lost ORDER BY s3_key LIMIT :most;
+
+-- name: found_unaccounted(most, archive, quarantine)
+-- Files in the archive and in quarantine that no document tells of.
+SELECT count(*) OVER (), s.key FROM rebuilt_stored s
+WHERE (starts_with(s.key, :archive::text) OR starts_with(s.key, :quarantine))
+    AND NOT EXISTS (SELECT FROM rebuilt_files f WHERE f.archived_key = s.key)
+ORDER BY s.key LIMIT :most;
+
+-- name: found_leftover(most)
+-- Outputs that no commit lists.
+SELECT count(*) OVER (), path FROM rebuilt_outputs WHERE committed IS false ORDER BY path LIMIT :most;
+
+-- name: found_unresolved(most)
+-- Outputs of manifests that nothing tells of, or that can be neither converted anew nor taken as they are.
+SELECT count(*) OVER (), n.path FROM rebuilt_names n
+LEFT JOIN rebuilt_manifests m USING (manifest_id)
+WHERE m.manifest_id IS NULL OR m.committed_at IS NULL
+    AND EXISTS (SELECT FROM rebuilt_planned p WHERE p.manifest_id = n.manifest_id AND p.status = 'FAILED')
+ORDER BY n.path LIMIT :most;
+
+-- name: clear_outputs(dataset)!
+-- All that the ledger has of a dataset goes.
+DELETE FROM lake.outputs WHERE dataset = :dataset;
+
+-- name: clear_manifests(dataset)!
+-- The same.
+DELETE FROM lake.manifests WHERE dataset = :dataset;
+
+-- name: clear_files(dataset)!
+-- The same.
+DELETE FROM lake.file_processing_status WHERE dataset = :dataset;
+
+-- name: clear_schemas(dataset)!
+-- The same.
+DELETE FROM lake.schema_versions WHERE dataset = :dataset;
+
+-- name: clear_report(dataset)!
+-- The same.
+DELETE FROM lake.report_cursors WHERE dataset = :dataset;
+
+-- name: insert_rebuilt_manifests(dataset)!
+-- Nothing is told of them anew but what is planned.
+INSERT INTO lake.manifests (dataset, manifest_id, landing_group, slug, sequence, state, attempt, files, bytes,
+    engine_run_id, schema_version, error_message, planned_at, started_at, committed_at, metrics, changes,
+    recorded_changes, quarantined_records, told_attempt, told_planned_at)
+SELECT :dataset, m.manifest_id, m.landing_group, m.slug, m.sequence, m.state, m.attempt,
+    coalesce(m.files, held.files), coalesce(m.bytes, held.bytes), m.engine_run_id, m.schema_version, m.error_message,
+    coalesce(m.planned_at, now()), m.started_at, m.committed_at, m.metrics, m.changes, m.recorded_changes,
+    m.quarantined_records, CASE WHEN m.state = 'COMMITTED' THEN m.attempt END,
+    CASE WHEN m.state = 'COMMITTED' THEN coalesce(m.planned_at, now()) END
+FROM rebuilt_manifests m
+CROSS JOIN LATERAL (
+    SELECT count(*) AS files, coalesce(sum(size), 0)::bigint AS bytes FROM rebuilt_files f
+    WHERE f.manifest_id = m.manifest_id
+) held;
+
+-- name: insert_rebuilt_files(dataset)!
+-- Where they were found.
+INSERT INTO lake.file_processing_status (dataset, id, s3_key, etag, size, last_modified, landing_group, status,
+    manifest_id, glue_job_run_id, retry_count, error_class, error_message, discovered_at, claimed_at, processed_at,
+    rows_read, rows_written, rows_rescued, rows_quarantined, rows_dropped, rows_exploded, rows_erased, archived_key,
+    archived_etag, archived_size)
+SELECT :dataset, new_id, s3_key, etag, size, last_modified, landing_group, status, manifest_id, glue_job_run_id,
+    retry_count, error_class, error_message, discovered_at, claimed_at, processed_at, rows_read, rows_written,
+    rows_rescued, rows_quarantined, rows_dropped, rows_exploded, rows_erased, archived_key, archived_etag, archived_size
+FROM rebuilt_files ORDER BY new_id;
+
+-- name: insert_rebuilt_outputs(dataset)!
+-- Without those at fault, which readers would stumble over.
+INSERT INTO lake.outputs (dataset, path, manifest_id, attempt, rows, bytes, committed, file_id, staged_path)
+SELECT :dataset, path, manifest_id, attempt, rows, bytes, coalesce(committed, true), file_id, staged_path
+FROM rebuilt_outputs WHERE fault IS NULL ORDER BY path;
+
+-- name: insert_rebuilt_schema(dataset, version, columns, changes, manifest_id, created_at)!
+-- As its document says.
+INSERT INTO lake.schema_versions (dataset, version, columns, changes, manifest_id, created_at, recorded)
+VALUES (:dataset, :version, :columns, :changes, :manifest_id, :created_at, true);
+
+-- name: advance_file_ids()$
+-- The next file gets a number above all of these.
+SELECT setval('lake.file_processing_status_id_seq', found.last) FROM (
+    SELECT max(id) AS last FROM lake.file_processing_status
+) found WHERE found.last >= (SELECT last_value FROM lake.file_processing_status_id_seq);
+-- ---------------------------------------------------------------- invariants
+
+-- name: invariant_violations(dataset)
+-- record_class: InvariantViolation
+-- What contradicts itself, by the names of invariants.py. A replay's files wait or are converted again while the rows of
+-- the commit before are in the lake, so their manifests are not COMMITTED, and rows are compared only where they are.
+WITH file AS (
+    SELECT f.s3_key, f.etag, f.status, f.manifest_id, m.state, m.committed_at, m.worker, m.lease_expires_at
+    FROM lake.file_processing_status f LEFT JOIN lake.manifests m USING (dataset, manifest_id)
+    WHERE f.dataset = :dataset
+), rows_of AS (
+    SELECT m.manifest_id, file.written, file.remembered, coalesce((
+        SELECT sum(o.rows) FROM lake.outputs o
+        WHERE o.dataset = m.dataset AND o.manifest_id = m.manifest_id AND o.committed
+    ), 0) AS listed
+    FROM lake.manifests m
+    CROSS JOIN LATERAL (
+        SELECT coalesce(sum(f.rows_written) FILTER (WHERE f.status = 'SUCCEEDED'), 0) AS written,
+            count(*) FILTER (WHERE f.status <> 'QUARANTINED') > 0 AS remembered
+        FROM lake.file_processing_status f WHERE f.dataset = m.dataset AND f.manifest_id = m.manifest_id
+    ) file
+    WHERE m.dataset = :dataset AND m.state = 'COMMITTED'
+)
+SELECT 'processing_without_attempt' AS invariant, s3_key AS subject, 'version ' || etag || ' is PROCESSING in '
+    || coalesce(manifest_id || ', which is ' || coalesce(state, 'not there'), 'no manifest') AS detail
+FROM file
+WHERE status = 'PROCESSING'
+    AND (state = 'PLANNED' OR state = 'RUNNING' AND worker <> '' AND lease_expires_at IS NOT NULL) IS NOT TRUE
+UNION ALL
+SELECT 'stranded_file', s3_key,
+    'version ' || etag || ' is ' || status || ' in ' || manifest_id || ', which is ' || coalesce(state, 'not there')
+FROM file WHERE status IN ('PENDING', 'FAILED') AND manifest_id IS NOT NULL AND coalesce(state, 'COMMITTED') = 'COMMITTED'
+UNION ALL
+SELECT 'attempt_without_holder', manifest_id, 'attempt ' || attempt || ' is RUNNING '
+    || CASE WHEN coalesce(worker, '') = '' THEN 'by nobody' ELSE 'by ' || worker || ' without a lease' END
+FROM lake.manifests
+WHERE dataset = :dataset AND state = 'RUNNING' AND (coalesce(worker, '') = '' OR lease_expires_at IS NULL)
+UNION ALL
+SELECT 'lease_without_attempt', manifest_id,
+    'it is ' || state || ', with a lease of ' || coalesce(worker, 'nobody') || ' until ' || lease_expires_at
+FROM lake.manifests WHERE dataset = :dataset AND state <> 'RUNNING' AND lease_expires_at IS NOT NULL
+UNION ALL
+SELECT 'two_versions_succeeded', s3_key, 'versions ' || string_agg(etag, ', ' ORDER BY etag) || ' are SUCCEEDED'
+FROM file WHERE status = 'SUCCEEDED' GROUP BY s3_key HAVING count(*) > 1
+UNION ALL
+SELECT 'succeeded_without_commit', s3_key, 'version ' || etag || ' is SUCCEEDED in '
+    || coalesce(manifest_id || ', which ' || CASE WHEN state IS NULL THEN 'is not there' ELSE 'was never committed' END,
+        'no manifest')
+FROM file WHERE status = 'SUCCEEDED' AND committed_at IS NULL
+UNION ALL
+SELECT 'output_without_commit', m.manifest_id, o.path || ' is committed, and the manifest never was'
+FROM lake.outputs o JOIN lake.manifests m USING (dataset, manifest_id)
+WHERE o.dataset = :dataset AND o.committed AND m.committed_at IS NULL
+UNION ALL
+-- Where the records of its files were pruned, nothing is left to compare with.
+SELECT 'rows_differ', manifest_id, 'its files have ' || written || ' rows, its outputs ' || listed
+FROM rows_of WHERE written <> listed AND remembered
+ORDER BY invariant, subject, detail;
+
+-- ---------------------------------------------------------------- audit
+
+-- name: known_versions(dataset, keys)
+-- record_class: KnownVersion
+-- Every version of a raw file, of all keys or of these, by key; each key's current version, which is the newest one that
+-- was not superseded, comes first.
+SELECT id, s3_key AS key, etag, size, status, manifest_id, archived_key, row_number() OVER newest = 1 AS is_current
+FROM lake.file_processing_status
+WHERE dataset = :dataset AND (:keys::text[] IS NULL OR s3_key = ANY (:keys))
+WINDOW newest AS (PARTITION BY s3_key ORDER BY status = 'SUPERSEDED', id DESC)
+ORDER BY s3_key, is_current DESC;
+
+-- name: versions_by_place(dataset)
+-- record_class: KnownVersion
+-- The same of those that were moved, by where they lie.
+SELECT id, key, etag, size, status, manifest_id, archived_key, is_current
+FROM (
+    SELECT id, s3_key AS key, coalesce(archived_etag, etag) AS etag, coalesce(archived_size, size) AS size, status,
+        manifest_id, archived_key, row_number() OVER newest = 1 AS is_current
+    FROM lake.file_processing_status WHERE dataset = :dataset
+    WINDOW newest AS (PARTITION BY s3_key ORDER BY status = 'SUPERSEDED', id DESC)
+) version
+WHERE archived_key IS NOT NULL
+ORDER BY archived_key, is_current DESC, id DESC;
+
+-- name: known_outputs(dataset, paths)
+-- record_class: KnownOutput
+-- Curated files, all or these, committed or not, by path.
+SELECT path, manifest_id, attempt, rows, bytes, committed, staged_path FROM lake.outputs
+WHERE dataset = :dataset AND (:paths::text[] IS NULL OR path = ANY (:paths)) ORDER BY path;
+
+-- name: manifests_of(dataset, manifest_ids)
+-- record_class: ManifestRow
+-- The rows of these manifests.
+SELECT dataset, manifest_id, landing_group, state, attempt, failures, files, bytes, worker, lease_expires_at,
+    engine_run_id, engine_attempt, schema_version, error_message, planned_at, started_at, committed_at, metrics,
+    quarantined_records
+FROM lake.manifests WHERE dataset = :dataset AND manifest_id = ANY (:manifest_ids);
+
+-- name: manifests_with_rows(dataset)
+-- Manifests that have rows in the lake, with what differs after each attempt.
+SELECT manifest_id, attempt FROM lake.manifests
+WHERE dataset = :dataset AND committed_at IS NOT NULL AND state <> 'RUNNING' ORDER BY manifest_id;
+
+-- name: rows_by_file(dataset, manifest_id)
+-- What the last commit of a manifest wrote of each key: of the newest version that it converted, for a newer one waits.
+SELECT DISTINCT ON (s3_key) s3_key, rows_written FROM lake.file_processing_status
+WHERE dataset = :dataset AND manifest_id = :manifest_id AND rows_written IS NOT NULL AND status <> 'QUARANTINED'
+ORDER BY s3_key, id DESC;
+
+-- name: rows_by_output(dataset, manifest_id)
+-- A manifest's committed files, their rows, and the key of the one raw file that each is of, where it is of one.
+SELECT o.path, o.rows, f.s3_key FROM lake.outputs o LEFT JOIN lake.file_processing_status f ON f.id = o.file_id
+WHERE o.dataset = :dataset AND o.manifest_id = :manifest_id AND o.committed ORDER BY o.path;
+
+-- name: held_manifests(dataset)
+-- Manifests that are being worked on, by whom, and whether that worker has stopped renewing its lease.
+SELECT manifest_id, attempt, coalesce(worker, ''), coalesce(lease_expires_at < clock_timestamp(), false)
+FROM lake.manifests
+WHERE dataset = :dataset AND state <> 'COMMITTED' AND state = 'RUNNING' ORDER BY manifest_id;

@@ -26,6 +26,12 @@ from lake_pipeline.ledger.models import (
 class ReadingLedger(LedgerConnection):
     """What has become of everything."""
 
+    def now(self) -> datetime:
+        """The server's time, by which the ledger's times are to be judged: a worker's clock may be wrong."""
+        with self._transaction() as connection:
+            found: datetime = self._queries.now(connection)
+            return found
+
     def status(self) -> dict[str, dict[FileStatus, int]]:
         """Files by dataset and status; every status is there, in the order of a file's life."""
         counts: dict[str, dict[FileStatus, int]] = {}

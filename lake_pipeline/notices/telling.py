@@ -6,11 +6,11 @@ What was told is marked after it was sent: killed in between, it is sent again. 
 from __future__ import annotations
 
 import logging
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 from lake_pipeline.dataset import Dataset
 from lake_pipeline.discovery.dead_letters import dead_letter_queue
-from lake_pipeline.errors import LakeError
+from lake_pipeline.errors import LakeError, LedgerUnreachable
 from lake_pipeline.lake import Lake
 from lake_pipeline.ledger.models import FileTotals
 from lake_pipeline.ledger.news import ManifestNews
@@ -59,7 +59,7 @@ def tell_alert(lake: Lake, key: str, alert: Alert) -> None:
     if not lake.settings.alerts_topic:
         return
     try:
-        if lake.ledger.claim_alert(key, _WINDOW):
+        if _claim(lake, key):
             try:
                 send_alerts(lake.ledger, lake.settings.alerts_topic, [alert])
             except LakeError:
@@ -69,13 +69,23 @@ def tell_alert(lake: Lake, key: str, alert: Alert) -> None:
         _log.warning("not told: %s (%s)", alert.subject, error)
 
 
+def _claim(lake: Lake, key: str) -> bool:
+    """Whether the alert is this process's to send."""
+    try:
+        return lake.ledger.claim_alert(key, _WINDOW)
+    except LedgerUnreachable:
+        # It may be claimed, by us or before by another: to tell twice is better than never.
+        lake.ledger.release_alert(key)
+        return lake.ledger.claim_alert(key, _WINDOW)
+
+
 def put_gauges(lake: Lake) -> int:
     """Put how every dataset stands, and how many dead letters there are; the number of values.
 
     Raises:
         LakeError: CloudWatch refused, or is left alone.
     """
-    settings, now = lake.settings, datetime.now(UTC)
+    settings, now = lake.settings, lake.ledger.now()
     if not settings.metrics_namespace:
         return 0
     totals: dict[str, dict[str, FileTotals]] = {}

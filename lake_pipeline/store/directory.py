@@ -21,6 +21,7 @@ from lake_pipeline.store.objects import (
     Move,
     StoredObject,
     batched,
+    create,
     described,
     each,
     head_or_none,
@@ -95,6 +96,10 @@ class Directory:
         with translated(key):
             obstore.put(self._store, key, data)
 
+    def put_new(self, key: str, data: bytes) -> bool:
+        with translated(key):
+            return create(self._store, key, data)
+
     def upload(self, files: Sequence[tuple[Path, str]]) -> None:
         for path, key in files:
             with translated(key), path.open("rb") as file:
@@ -140,7 +145,11 @@ class Directory:
 
     def delete_folder(self, folder: str) -> None:
         path = self._root / folder
-        shutil.rmtree(path, ignore_errors=True)
+        try:
+            with translated(folder):
+                shutil.rmtree(path)
+        except ObjectMissing:
+            shutil.rmtree(path, ignore_errors=True)  # it was never there, or another deletes it too
         with suppress(OSError):  # a folder above it that still holds something stays
             for above in path.parents[: len(Path(folder).parts) - 1]:
                 above.rmdir()

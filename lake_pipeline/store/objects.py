@@ -11,7 +11,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol, TypeVar
 
-from obstore.exceptions import PreconditionError
+import obstore
+from obstore.exceptions import AlreadyExistsError, PreconditionError
 
 from lake_pipeline.errors import ObjectChanged, ObjectMissing, StoreError
 
@@ -81,6 +82,9 @@ class Backend(Protocol):
 
     def put(self, key: str, data: bytes) -> None: ...
 
+    def put_new(self, key: str, data: bytes) -> bool:
+        """Put an object where there is none; whether there was none, of many who try for one alone."""
+
     def upload(self, files: Sequence[tuple[Path, str]]) -> None: ...
 
     def copy(self, copies: Sequence[Copy]) -> None: ...
@@ -125,6 +129,15 @@ def refuse_other(found: StoredObject, size: int | None, etag: str | None) -> Non
     """Raise ObjectChanged where an object has not the size or the ETag that is asked for."""
     if size not in (None, found.size) or etag not in (None, found.etag):
         raise ObjectChanged(f"{found.key} is another version by now")
+
+
+def create(store: Any, key: str, data: bytes) -> bool:
+    """obstore's put where there is no object; whether there was none."""
+    try:
+        obstore.put(store, key, data, mode="create")
+    except AlreadyExistsError:
+        return False
+    return True
 
 
 @contextmanager

@@ -21,6 +21,7 @@ from lake_pipeline.store.objects import (
     Move,
     StoredObject,
     batched,
+    create,
     described,
     each,
     head_or_none,
@@ -108,6 +109,10 @@ class S3:
             return
         with translated(key):
             obstore.put(self._clients.obstore, key, data)
+
+    def put_new(self, key: str, data: bytes) -> bool:
+        with translated(key):
+            return create(self._clients.obstore, key, data)
 
     def upload(self, files: Sequence[tuple[Path, str]]) -> None:
         def upload(item: tuple[Path, str]) -> None:

@@ -17,6 +17,9 @@ LARGEST_COPY = 5 * 2**30
 # Requests side by side. One prefix takes 3,500 writes a second; at 20 ms each this is about as many.
 AT_ONCE = 64
 
+# Seconds without a byte after which a request is given up, and made again.
+LONGEST_SILENCE = 60.0
+
 # A busy prefix answers 503 SlowDown until S3 has split it, which takes minutes; a signature is good for five.
 _RETRIES: Any = {
     "max_retries": 12,
@@ -28,14 +31,14 @@ _OPTIONS: Any = {
     "connect_timeout": timedelta(seconds=10),
     # obstore's own limit ends a request as a whole, and a large object takes as long as it takes.
     "timeout": timedelta(hours=6),
-    "read_timeout": timedelta(seconds=60),
 }
 
 
 class S3Clients:
     """The clients, made when first used: commands that only ask the ledger wait for none."""
 
-    def __init__(self, bucket: str, prefix: str, encryption: Encryption | None) -> None:
+    def __init__(self, bucket: str, prefix: str, encryption: Encryption | None, silence: float) -> None:
+        self._silence = silence
         self.bucket = bucket
         self.prefix = f"{prefix}/" if prefix else ""
         self._encryption = encryption
@@ -71,7 +74,7 @@ class S3Clients:
         """
         from lake_pipeline.aws import client
 
-        return self._credentials and client("s3", connections=AT_ONCE)
+        return self._credentials and client("s3", connections=AT_ONCE, silence=self._silence)
 
     @cached_property
     def obstore(self) -> S3Store:
@@ -89,7 +92,7 @@ class S3Clients:
             self.bucket,
             prefix=self.prefix or None,
             config=config,  # type: ignore[arg-type]
-            client_options=_OPTIONS,
+            client_options=_OPTIONS | {"read_timeout": timedelta(seconds=self._silence)},
             retry_config=_RETRIES,
             credential_provider=self._credentials,
         )

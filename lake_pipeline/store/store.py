@@ -14,25 +14,33 @@ from lake_pipeline.errors import StoreError
 from lake_pipeline.store.directory import Directory
 from lake_pipeline.store.objects import Backend, Copy, Move, StoredObject, head_or_none
 from lake_pipeline.store.s3 import S3
-from lake_pipeline.store.s3_clients import LARGEST_COPY, S3Clients
+from lake_pipeline.store.s3_clients import LARGEST_COPY, LONGEST_SILENCE, S3Clients
 
 
 class Store:
-    """A directory, or `s3://bucket[/prefix]`; `encryption` and `largest_copy` are of S3 alone.
+    """A directory, or `s3://bucket[/prefix]`; all but the URL is of S3 alone.
 
-    `largest_copy` is in bytes: what is larger is copied in parts. S3 refuses more than 5 GiB in one request.
+    `largest_copy` is in bytes: what is larger is copied in parts. S3 refuses more than 5 GiB in one request. A request
+    that hears nothing for `silence` seconds is made again.
 
     Raises (every method):
         ObjectMissing: the key holds no object.
         StoreError: anything else the store refused; the message names the key.
     """
 
-    def __init__(self, url: str, encryption: Encryption | None = None, *, largest_copy: int = LARGEST_COPY) -> None:
+    def __init__(
+        self,
+        url: str,
+        encryption: Encryption | None = None,
+        *,
+        largest_copy: int = LARGEST_COPY,
+        silence: float = LONGEST_SILENCE,
+    ) -> None:
         self.url = url
         self.root: Path | None = None
         parts = urlsplit(url)
         if parts.scheme == "s3":
-            clients = S3Clients(parts.netloc, parts.path.strip("/"), encryption)
+            clients = S3Clients(parts.netloc, parts.path.strip("/"), encryption, silence)
             self._objects: Backend = S3(clients, largest_copy)
         else:
             self.root = Path(url)
@@ -101,6 +109,10 @@ class Store:
     def put(self, key: str, data: bytes) -> StoredObject:
         self._objects.put(key, data)
         return self.head(key)
+
+    def put_new(self, key: str, data: bytes) -> bool:
+        """Put an object under a path that holds none; whether it held none. Of many who try at once, one does."""
+        return self._objects.put_new(key, data)
 
     def put_json(self, key: str, document: Any) -> None:
         self._objects.put(key, json.dumps(document, indent=1, sort_keys=True, default=str).encode())

@@ -1,0 +1,1 @@
+"""Making the ledger anew from what is in the store."""

@@ -1,0 +1,104 @@
+"""Ledgers lost, copied and compared; and the work of `lake run` without Dagster, for tests of many runs."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from datetime import timedelta
+from typing import Any
+
+import psycopg
+from psycopg.rows import dict_row
+
+from lake_pipeline.attempts import run_attempt
+from lake_pipeline.discovery.listing import discover
+from lake_pipeline.engines.run import run_task
+from lake_pipeline.engines.task import Task
+from lake_pipeline.errors import LakeError
+from lake_pipeline.guard import check_ledger
+from lake_pipeline.lake import Lake
+from lake_pipeline.progress import due_work, finish_interrupted
+from lake_pipeline_tests.conftest import database_of
+
+# What a rebuilt ledger need not say of the past: who worked, what was told to whom, what is written down.
+_VOLATILE = {
+    "worker",
+    "lease_expires_at",
+    "failures",
+    "told_attempt",
+    "told_planned_at",
+    "recorded_changes",
+    "recorded",
+}
+_TABLES = {
+    "manifests": "dataset, manifest_id",
+    "file_processing_status": "dataset, id",
+    "outputs": "dataset, path",
+    "schema_versions": "dataset, version",
+}
+
+
+def work(lake: Lake) -> int:
+    """Discover, plan and convert in this process until nothing is due; the number of attempts."""
+    begun = 0
+    for dataset in lake.datasets.values():
+        check_ledger(lake, [dataset])
+        discover(dataset, lake.store, lake.ledger)
+        finish_interrupted(lake, dataset)
+        while due := due_work(lake, dataset, flush=True, limit=100, backoff=timedelta()):
+            for manifest in due:
+                begun += 1
+                with suppress(LakeError):
+                    run_attempt(lake, dataset, manifest.manifest_id, convert)
+    return begun
+
+
+def convert(task: Task) -> None:
+    """The local engine, in this process."""
+    with suppress(LakeError):
+        run_task(task, lambda _: None)
+
+
+def contents(url: str) -> dict[str, list[dict[str, Any]]]:
+    """The rows of a ledger, by table."""
+    with psycopg.connect(url, row_factory=dict_row) as connection:
+        return {
+            table: [
+                {name: value for name, value in row.items() if name not in _VOLATILE}
+                for row in connection.execute(f"SELECT * FROM lake.{table} ORDER BY {order}".encode())
+            ]
+            for table, order in _TABLES.items()
+        }
+
+
+def everything(url: str) -> dict[str, list[dict[str, Any]]]:
+    """Every row of every table of a ledger."""
+    with psycopg.connect(url, row_factory=dict_row) as connection:
+        tables = connection.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'lake'").fetchall()
+        return {
+            row["tablename"]: sorted(
+                connection.execute(f"SELECT * FROM lake.{row['tablename']}".encode()).fetchall(), key=str
+            )
+            for row in tables
+        }
+
+
+def objects(lake: Lake, *, but: tuple[str, ...] = ()) -> dict[str, tuple[int, str]]:
+    """Size and ETag of all that the store holds, but for what is below these prefixes."""
+    return {
+        item.key: (item.size, item.etag)
+        for page in lake.store.list("")
+        for item in page
+        if not item.key.startswith(but)
+    }
+
+
+@contextmanager
+def copy_of(postgres_url: str, url: str) -> Iterator[str]:
+    """A copy of a database that nobody is connected to, as a backup is one."""
+    name, source = f"test_{uuid.uuid4().hex[:12]}", psycopg.conninfo.conninfo_to_dict(url)["dbname"]
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name} TEMPLATE {source}".encode())
+        yield database_of(postgres_url, name)
+        connection.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
