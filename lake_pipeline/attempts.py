@@ -17,6 +17,7 @@ from lake_pipeline.engines.task import Task, read_results
 from lake_pipeline.errors import (
     DeclarationError,
     EngineUnreachable,
+    ErasureRaced,
     LakeError,
     LeaseLost,
     LedgerError,
@@ -40,7 +41,7 @@ from lake_pipeline.workers import worker_name
 _log = logging.getLogger(__name__)
 LEASE = timedelta(minutes=2)
 # Each loser of a race converts again with the winner's schema; ten in a row means something else is wrong.
-_SCHEMA_RACES = 10
+_RACES = 10
 
 
 @dataclass(frozen=True)
@@ -75,11 +76,11 @@ def run_attempt(
     ledger, store = lake.ledger, lake.store
     attempt = ledger.begin_attempt(dataset.name, manifest_id, worker_name(), LEASE)
     try:
-        with _heartbeat(ledger, dataset.name, manifest_id, attempt):
+        with heartbeat(ledger, dataset.name, manifest_id, attempt):
             failpoint("attempt.begun")
             _check_format(lake, dataset)
             manifest = current_manifest(ledger, store, dataset, manifest_id)
-            results, leftovers = _convert_and_publish(lake, dataset, manifest_id, attempt, engine)
+            results, leftovers = _convert_and_publish(lake, dataset, manifest, attempt, engine)
     except LeaseLost:
         with suppress(LakeError):  # the next pass does it then
             clear_attempt(lake, dataset.name, manifest_id, attempt)
@@ -140,34 +141,40 @@ def _check_format(lake: Lake, dataset: Dataset) -> None:
 
 
 def _convert_and_publish(
-    lake: Lake, dataset: Dataset, manifest_id: str, attempt: int, engine: Callable[[Task], None]
+    lake: Lake, dataset: Dataset, manifest: Manifest, attempt: int, engine: Callable[[Task], None]
 ) -> tuple[Results, list[str]]:
-    """The results, and what earlier attempts left under final names; converted anew where the schema was changed."""
-    for race in range(_SCHEMA_RACES):
+    """The results, and what earlier attempts left under final names.
+
+    Converted anew where the schema was changed meanwhile, or rows were to be erased.
+    """
+    for race in range(_RACES):
+        erasures = lake.ledger.standing_erasures(dataset.name)
         task = Task(
             declaration=dataset.model_dump(mode="json", by_alias=True),
-            manifest_id=manifest_id,
+            manifest_id=manifest.manifest_id,
             attempt=attempt,
             schema=lake.schema(dataset.name).to_json(),
             store_url=lake.settings.store_url,
             threads=lake.settings.threads or 0,
             memory=lake.settings.memory,
             encryption=asdict(lake.settings.encryption) if lake.settings.encryption else None,
+            erasures=[asdict(erasure) for erasure in erasures if erasure.concerns(manifest)],
+            newest_erasure=max((erasure.id for erasure in erasures), default=0),
         )
         engine(task)
         failpoint("attempt.converted")
         results = read_results(lake.store, task)
-        withdraw_failed(lake, dataset, manifest_id, attempt, results)
+        withdraw_failed(lake, dataset, manifest.manifest_id, attempt, results)
         try:
             return results, publish(task, results, lake.store, lake.ledger)
-        except SchemaRaced:
-            if race + 1 == _SCHEMA_RACES:
+        except (SchemaRaced, ErasureRaced):
+            if race + 1 == _RACES:
                 raise
     raise AssertionError("unreachable")
 
 
 @contextmanager
-def _heartbeat(ledger: Ledger, dataset: str, manifest_id: str, attempt: int) -> Iterator[None]:
+def heartbeat(ledger: Ledger, dataset: str, manifest_id: str, attempt: int) -> Iterator[None]:
     """Renew the lease in the background; a lost lease shows at the commit, which checks the attempt's number."""
     stop = threading.Event()
 

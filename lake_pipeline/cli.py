@@ -16,6 +16,7 @@ from lake_pipeline.commands import (
     demo,
     dev,
     dlq,
+    erase,
     files,
     quarantine,
     query,
@@ -61,6 +62,8 @@ app.command(epilog="Example: lake status --json")(status.status)
 app.command(epilog="Example: lake files events --status QUARANTINED")(files.files)
 app.command(epilog='Example: lake query "select mode, count(*) from events group by 1"')(query.query)
 app.command(epilog="Example: lake requeue events --manifest 2026-week07.0001")(requeue.requeue)
+app.command(epilog="Example: lake erase events --where \"user_id = 'x'\" --dry-run")(erase.erase)
+app.command(epilog="Example: lake erasures events --json")(erase.erasures)
 app.command(epilog="Example: lake reconcile events --inventory s3://reports/lake/daily/")(reconcile.reconcile)
 app.command(epilog="Example: lake rebuild --dry-run")(rebuild.rebuild)
 app.command(epilog="Example: lake audit events --repair --dry-run")(audit.audit)

@@ -85,6 +85,22 @@ class SchemaRaced(LedgerError):
     """Another manifest changed the schema first, so this one must convert again."""
 
 
+class ErasureRaced(LedgerError):
+    """Rows were erased meanwhile, so this attempt must convert again."""
+
+
+class PredicateInvalid(LakeError):
+    """The rows to erase cannot be told by this predicate."""
+
+
+class ErasureRefused(LakeError):
+    """The erasure cannot be done as asked, so nothing was touched."""
+
+
+class ErasureUnfinished(LakeError):
+    """The erasure has begun and is not finished."""
+
+
 class ManifestInvalid(LakeError):
     """A manifest's document is not what its name says."""
 

@@ -58,6 +58,16 @@ POINTS = {
     "record.written": "the commit's document is in the store, and the ledger does not know",
     "record.recorded": "the ledger knows, and the mark in the store is not raised",
     "fail.failing": "the attempt has failed, in a transaction that is not committed",
+    # Erase
+    "erase.recorded": "the request is in the ledger, and nothing is rewritten",
+    "erase.staged": "rewritten outputs are staged",
+    "erase.copied": "rewritten outputs lie under final names, and the ledger lists the old ones",
+    "erase.committing": "the ledger lists the rewritten outputs, in a transaction that is not committed",
+    "erase.committed": "the rewritten outputs are the table's, and the old ones lie beside them",
+    "erase.cleaned": "the old outputs are deleted",
+    "erase.raw_copied": "rewritten raw files lie in the archive, and the ledger names the old ones",
+    "erase.raw_rewritten": "the ledger names the rewritten raw files, and the old ones lie beside them",
+    "erase.reported": "the report is in the store, and the request is not ended",
     # Show, clean and archive
     "clean.refreshed": "readers are told of the commit",
     "clean.deleted": "files of earlier attempts were deleted, and the ledger still lists them",

@@ -26,7 +26,7 @@ def quarantined_records_key(dataset: str, manifest_id: str, attempt: int) -> str
 
 
 def check_conservation(results: Results) -> None:
-    """Every file's rows must be written, quarantined or dropped, and the staged files must hold just those written.
+    """Every file's rows must be written, quarantined, dropped or erased, and the staged files hold just those written.
 
     Raises:
         ConservationError: they do not; nothing may be published.
@@ -77,6 +77,7 @@ def publish(task: Task, results: Results, store: Store, ledger: Ledger) -> list[
         ReplayIncomplete: rows of an earlier commit would be dropped.
         LeaseLost: another attempt has taken over.
         SchemaRaced: another manifest changed the schema meanwhile; convert again.
+        ErasureRaced: rows were to be erased meanwhile; convert again.
     """
     check_conservation(results)
     check_blocking(results)
@@ -140,8 +141,10 @@ def _commit(
             "rows_rescued": sum(file.rows_rescued for file in results.files),
             "rows_quarantined": sum(file.rows_quarantined for file in results.files),
             "dropped": results.dropped,
+            "rows_erased": sum(file.rows_erased for file in results.files),
             "failed_checks": {check.name: check.offending for check in results.checks if not check.passed},
         },
+        newest_erasure=task.newest_erasure,
     )
 
 

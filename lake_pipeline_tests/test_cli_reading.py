@@ -68,6 +68,7 @@ def test_files_tells_of_every_file_what_became_of_it(lake: LakeCommand) -> None:
         *FIRST_FIELDS,
         "rows_dropped",
         "rows_exploded",
+        "rows_erased",
         *("dataset", "etag", "size", "landing_group", "retry_count", "archived_key"),
         *("last_modified", "discovered_at", "claimed_at", "processed_at"),
     }

@@ -27,6 +27,7 @@ _SHOWN = (
 )
 _MORE = (
     "rows_exploded",
+    "rows_erased",
     "dataset",
     "etag",
     "size",

@@ -22,7 +22,7 @@ def check_specs(dataset: Dataset, key: dg.AssetKey) -> list[dg.AssetCheckSpec]:
         asset=key,
         blocking=True,
         description="Rows read, and added by exploding, are rows in the published files plus rows quarantined plus"
-        " rows dropped by rule.",
+        " rows dropped by rule plus rows erased on request.",
     )
     declared = (
         dg.AssetCheckSpec(
@@ -37,15 +37,16 @@ def check_specs(dataset: Dataset, key: dg.AssetKey) -> list[dg.AssetCheckSpec]:
 
 
 def conservation(dataset: Dataset, outcome: Outcome, store: Store, key: dg.AssetKey) -> dg.AssetCheckResult:
-    """Whether the files that were published hold just the rows that were read and not quarantined or dropped."""
+    """Whether the published files hold just the rows that were read and not quarantined, dropped or erased."""
     prefix = dataset.output_prefix(outcome.manifest.landing_group)
     published = count_rows(store, (prefix + file.path for file in outcome.results.outputs))
     read = sum(file.rows_read for file in outcome.results.files)
     exploded = sum(file.rows_exploded for file in outcome.results.files)
     quarantined = sum(file.rows_quarantined for file in outcome.results.files)
     dropped = sum(file.rows_dropped for file in outcome.results.files)
+    erased = sum(file.rows_erased for file in outcome.results.files)
     return dg.AssetCheckResult(
-        passed=read + exploded == published + quarantined + dropped,
+        passed=read + exploded == published + quarantined + dropped + erased,
         asset_key=key,
         check_name=CONSERVED,
         metadata={
@@ -54,6 +55,7 @@ def conservation(dataset: Dataset, outcome: Outcome, store: Store, key: dg.Asset
             "rows published": published,
             "rows quarantined": quarantined,
             "rows dropped": dropped,
+            "rows erased": erased,
         },
     )
 

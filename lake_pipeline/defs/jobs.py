@@ -10,6 +10,7 @@ from lake_pipeline.defs.keys import job_name
 from lake_pipeline.defs.resources import LakeResource
 from lake_pipeline.discovery.listing import Discovered
 from lake_pipeline.discovery.reconcile import reconcile
+from lake_pipeline.erasing import finish_erasures
 from lake_pipeline.progress import finish_interrupted, prune_records
 
 
@@ -52,6 +53,7 @@ def reconcile_job(dataset: Dataset) -> dg.JobDefinition:
             on_progress=progress,
         )
         archived = finish_interrupted(at, dataset)
+        finish_erasures(at, dataset)
         pruned = prune_records(at, dataset)
         more = "" if found.complete else "; the next run goes on from there"
         context.log.info(f"{found.listed:,} listed, {found.new:,} new{more}")

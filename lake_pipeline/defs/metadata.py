@@ -43,6 +43,7 @@ def curated_metadata(dataset: Dataset, outcome: Outcome, store: Store) -> dict[s
         "rows rescued": sum(file.rows_rescued for file in results.files),
         "rows quarantined": sum(file.rows_quarantined for file in results.files),
         **{f"rows dropped by {rule}": rows for rule, rows in results.dropped.items()},
+        "rows erased": sum(file.rows_erased for file in results.files),
         "files succeeded": states["SUCCEEDED"],
         "files quarantined": states["QUARANTINED"],
         "files failed": states["FAILED"],

@@ -23,6 +23,7 @@ from lake_pipeline.defs.sensors import attempt_tag
 from lake_pipeline.defs.signals import own_sigterm
 from lake_pipeline.discovery.listing import Discovered, discover
 from lake_pipeline.discovery.named import discover_named
+from lake_pipeline.erasing import finish_erasures
 from lake_pipeline.errors import EngineError, ExtractFailed, LedgerUnreachable
 from lake_pipeline.extracts import stale_extracts
 from lake_pipeline.guard import check_ledger
@@ -122,6 +123,7 @@ def _run_dataset(
     else:
         listing(discover_named(dataset, lake.store, lake.ledger, keys))
     finish_interrupted(lake, dataset)
+    finish_erasures(lake, dataset)
     prune_records(lake, dataset)
     job = definitions.resolve_job_def(job_name(dataset))
     partitions = manifest_partitions(dataset).name or ""

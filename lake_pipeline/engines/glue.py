@@ -197,7 +197,7 @@ def token(task: Task) -> str:
 def fingerprint(task: Task, manifest: Manifest) -> str:
     """The same for two attempts that convert the same file versions in the same way."""
     files = [(file.id, file.key, file.etag, file.size) for file in manifest.files]
-    what = [__version__, task.store_url, task.declaration, files]
+    what = [__version__, task.store_url, task.declaration, files, task.erasures]
     return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()
 
 

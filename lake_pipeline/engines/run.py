@@ -74,6 +74,7 @@ def _convert_here(task: Task, store: Store, scratch: Path, on_progress: Callable
         scratch=scratch,
         threads=task.threads or os.cpu_count() or 1,
         memory=task.memory,
+        erasures=task.standing,
     )
     places = {"TMPDIR": scratch} | ({"LAKE_STORE": store.root} if store.root else {})
     try:

@@ -90,7 +90,8 @@ def write_part(task: Task, recipe: Recipe, part: Part, proof: Proof, attempt: st
         ObjectChanged: a file is gone, or is another version by now.
     """
     store, dataset = task.store, task.dataset
-    writer = Writer(dataset, recipe, load_references(dataset.transform, store), f"{task.manifest_id}-a{task.attempt}")
+    name = f"{task.manifest_id}-a{task.attempt}"
+    writer = Writer(dataset, recipe, load_references(dataset.transform, store), name, task.standing)
     with scratch_folder() as scratch, ThreadPoolExecutor(task.threads) as pool:
         raw, failed = fetch(part.files, store, scratch, part.span)
         if failed:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from lake_pipeline.dataset import Dataset
 from lake_pipeline.encryption import Encryption
+from lake_pipeline.erasures import Erasure
 from lake_pipeline.errors import EngineError, ObjectMissing
 from lake_pipeline.kernel.results import Results
 from lake_pipeline.store import Store
@@ -22,7 +23,8 @@ class Task:
     """A conversion to run. `declaration` is the dataset as JSON, `schema` the columns known before this attempt.
 
     `threads` 0 stands for every core of the machine that runs it.
-    `encryption` holds the fields of the store's Encryption, if it has one.
+    `encryption` holds the fields of the store's Encryption, if it has one. `erasures` holds those of the requests to
+    erase rows that concern the manifest's files; `newest_erasure` is the last request known, whether it does or not.
     """
 
     declaration: dict[str, Any]
@@ -33,9 +35,15 @@ class Task:
     threads: int
     memory: str
     encryption: dict[str, Any] | None = None
+    erasures: list[dict[str, Any]] = field(default_factory=list)
+    newest_erasure: int = 0
 
     def to_json(self) -> dict[str, Any]:
-        return asdict(self)
+        document = asdict(self)
+        # An engine of an earlier release is told of erasures only where it would have to obey, and then refuses.
+        if not self.erasures:
+            del document["erasures"], document["newest_erasure"]
+        return document
 
     @staticmethod
     def from_json(document: dict[str, Any]) -> Task:
@@ -44,6 +52,10 @@ class Task:
     @property
     def dataset(self) -> Dataset:
         return Dataset.model_validate(self.declaration)
+
+    @property
+    def standing(self) -> tuple[Erasure, ...]:
+        return tuple(Erasure(**erasure) for erasure in self.erasures)
 
     @property
     def store(self) -> Store:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
+from lake_pipeline.erasures import ERASED
 from lake_pipeline.errors import ConservationError, ObjectMissing
 from lake_pipeline.kernel.results import FileResult
 from lake_pipeline.kernel.survey import Observation
@@ -64,6 +65,8 @@ def file_results(files: Iterable[ManifestFile], found: Observation, counts: Coun
 
 
 def _accounted(file: ManifestFile, found: Observation, counts: Counts) -> FileResult:
+    dropped = dict(counts.dropped.get(file.key, {}))
+    erased = dropped.pop(ERASED, 0)
     result = FileResult(
         file.id,
         file.key,
@@ -73,7 +76,8 @@ def _accounted(file: ManifestFile, found: Observation, counts: Counts) -> FileRe
         rows_written=counts.written[file.key],
         rows_rescued=counts.rescued[file.id],
         rows_quarantined=counts.quarantined[file.id],
-        dropped=counts.dropped.get(file.key, {}),
+        dropped=dropped,
+        rows_erased=erased,
     )
     seen = found.rows[file.id], found.exploded[file.id]
     if seen != (result.rows_read, result.rows_exploded) or not result.is_conserved:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lake_pipeline.dataset import Dataset
+from lake_pipeline.erasures import Erasure
 from lake_pipeline.kernel.accounts import failed_files, file_results
 from lake_pipeline.kernel.fetching import check_unchanged, fetch
 from lake_pipeline.kernel.means import Means
@@ -36,7 +37,8 @@ class Job:
     """One attempt at one manifest.
 
     `staging` is a local folder that is filled with `data/` and, where records were set aside, `records.ndjson`;
-    `scratch` is a local folder for copies and spilling; `memory` is DuckDB's limit, such as `2GiB`.
+    `scratch` is a local folder for copies and spilling; `memory` is DuckDB's limit, such as `2GiB`. Rows that
+    `erasures` ask for are left out.
     """
 
     dataset: Dataset
@@ -47,6 +49,7 @@ class Job:
     scratch: Path
     threads: int
     memory: str
+    erasures: tuple[Erasure, ...] = ()
 
     @property
     def name(self) -> str:
@@ -74,6 +77,7 @@ def convert(job: Job, store: Store, on_progress: Callable[[str], None] = _log.in
         CheckInvalid: a declared check cannot be evaluated.
         ReferenceInvalid: a reference for enrichment cannot be used.
         SchemaConflict: the data breaks the dataset's rules for schemas.
+        PredicateInvalid: an erasure asks for columns that the table does not have.
         ConservationError: a row is missing or doubled; nothing may be published.
         ObjectChanged: a raw file changed while it was read.
     """
@@ -95,7 +99,7 @@ def convert(job: Job, store: Store, on_progress: Callable[[str], None] = _log.in
         on_progress(f"{sum(found.rows.values()):,} records seen, {len(found.unreadable)} files unreadable")
         schema, changes = settle(dataset, job.schema, found.root)
         recipe = Recipe.of(dataset, job.schema, schema, references, found.root)
-        writer = Writer(dataset, recipe, references, job.name)
+        writer = Writer(dataset, recipe, references, job.name, job.erasures)
         with clock.step("write"):
             outputs, counts = writer.write(readable, survey.proof, job.staging, means, pool)
         on_progress(f"{sum(output.rows for output in outputs):,} rows staged in {len(outputs)} files")

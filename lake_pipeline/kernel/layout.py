@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from lake_pipeline.dataset import Output, partition_keys
+from lake_pipeline.erasures import ERASED
 from lake_pipeline.errors import SchemaConflict
 from lake_pipeline.kernel.instants import instant_sql
 from lake_pipeline.kernel.quoting import identifier, literal
@@ -63,7 +64,8 @@ class Layout:
 
     `doors` maps the path of each column that DuckDB cannot address to the root key under which repaired records
     carry it: an empty key, or one that differs from a sibling only in case. `labels` are the paths of text columns
-    whose values become folder names, and so must be short; `instants` those of timestamps in any notation.
+    whose values become folder names, and so must be short; `instants` those of timestamps in any notation. `erased` is
+    a condition on the table's columns, true of rows that are not to be written; empty where there are none.
     """
 
     schema: Schema
@@ -75,10 +77,15 @@ class Layout:
     spec: str
     rules: Rules = field(default_factory=Rules)
     instants: frozenset[Path] = frozenset()
+    erased: str = ""
 
     @staticmethod
     def of(
-        schema: Schema, output: Output, transform: Transform | None = None, references: References | None = None
+        schema: Schema,
+        output: Output,
+        transform: Transform | None = None,
+        references: References | None = None,
+        erased: str = "",
     ) -> Layout:
         """The layout; `references` are those that the transform names.
 
@@ -116,19 +123,25 @@ class Layout:
             json.dumps(spec, ensure_ascii=False),
             rules,
             instants,
+            erased,
         )
+
+    @property
+    def drops(self) -> bool:
+        """Whether rows may be left out."""
+        return self.rules.transform.drops or bool(self.erased)
 
     def select(self, source: str, *, typed: bool = False) -> str:
         """A query over `source` (columns text, file, rescued) with the table's columns and the Hive keys.
 
         `typed`: `source` has, in place of text, a struct r whose fields are columns by their names, of their types.
-        Where a rule may drop rows, `source` has a column position too, and the query has all rows and a column
+        Where rows may be left out, `source` has a column position too, and the query has all rows and a column
         `DROPPED` with the rule that drops them.
 
         Raises:
             SchemaConflict: a declared rule does not fit its column's type.
         """
-        position = self.rules.transform.drops
+        position = self.drops
         taken = f"file, rescued{', position' if position else ''}"
         record = "r" if typed else f"json_transform(text, {literal(self.spec)}) AS r"
         parsed = f"SELECT {record}, {taken} FROM {source}"
@@ -141,10 +154,18 @@ class Layout:
         selected += [f"position AS {identifier(POSITION)}"] if position else []
         rows = self.rules.apply(f"SELECT {', '.join(selected)} FROM ({parsed if columns else source})")
         keys = [f"{self._hive(part, column)} AS {identifier(key)}" for key, part, column in self._computed()]
-        return f"SELECT {', '.join(['*', *keys])} FROM ({rows})"
+        table = f"SELECT {', '.join(['*', *keys])} FROM ({rows})"
+        if not self.erased:
+            return table
+        mark = identifier(DROPPED)
+        if self.rules.transform.drops:
+            # After every rule, as the request saw the table: of two equal rows the one that stood there is erased.
+            erased = f"CASE WHEN {mark} IS NULL AND ({self.erased}) THEN {literal(ERASED)} ELSE {mark} END"
+            return f"SELECT * REPLACE ({erased} AS {mark}) FROM ({table})"
+        return f"SELECT *, CASE WHEN ({self.erased}) THEN {literal(ERASED)} END AS {mark} FROM ({table})"
 
     def kept(self, source: str) -> str:
-        """A query of the rows that no rule drops, of a table that `select` filled."""
+        """A query of the rows that are not left out, of a table that `select` filled."""
         own = f"{identifier(DROPPED)}, {identifier(POSITION)}"
         return f"SELECT * EXCLUDE ({own}) FROM {source} WHERE {identifier(DROPPED)} IS NULL"
 

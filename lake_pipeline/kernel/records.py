@@ -60,6 +60,22 @@ def read_blocks(file: RawFile, source: Source) -> Iterator[Block]:
     return _document_or_lines(_whole(text))
 
 
+def array_place(file: RawFile, source: Source) -> tuple[int, int] | None:
+    """Where in a file's text its array of records begins and ends; None where its records are lines, or it is one.
+
+    Raises:
+        Unreadable: there is no array of records.
+    """
+    if source.format == "ndjson":
+        return None
+    text = _whole(text_chunks(file))
+    if source.records is not None:
+        array = _array_at(text, source.records.split("."))
+        return (start := _offset(text, array)), start + len(memoryview(array))
+    start = len(text) - len(text.lstrip(_WHITESPACE))
+    return (start, len(text.rstrip(_WHITESPACE))) if text[start : start + 1] == b"[" else None
+
+
 def is_lines(head: bytes, source: Source) -> bool:
     """Whether a file that begins so, with more than white space, has one record a line."""
     return source.format == "ndjson" or (source.records is None and any(map(_is_record, _first_lines(head, 1))))

@@ -15,10 +15,12 @@ RECORDS = "records.ndjson"
 
 @dataclass(frozen=True)
 class FileResult:
-    """What became of one raw file: rows_read + rows_exploded = rows_written + rows_quarantined + rows_dropped.
+    """What became of one raw file: rows_read + rows_exploded = rows_written + rows_quarantined + rows_dropped +
+    rows_erased.
 
     `rows_read` are its records; `rows_exploded` what `flatten.explode` adds, an array's elements after its first.
-    `dropped` counts rows by the declared rule that dropped them; `rows_rescued` is of the rows that were read.
+    `dropped` counts rows by the declared rule that dropped them; `rows_rescued` is of the rows that were read;
+    `rows_erased` counts those that a request to erase keeps out.
     """
 
     id: int
@@ -30,6 +32,7 @@ class FileResult:
     rows_rescued: int = 0
     rows_quarantined: int = 0
     dropped: dict[str, int] = field(default_factory=dict)
+    rows_erased: int = 0
     error_class: str | None = None
     error_message: str | None = None
 
@@ -40,14 +43,16 @@ class FileResult:
     @property
     def is_conserved(self) -> bool:
         """Whether every row is accounted for."""
-        return self.rows_read + self.rows_exploded == self.rows_written + self.rows_quarantined + self.rows_dropped
+        left_out = self.rows_quarantined + self.rows_dropped + self.rows_erased
+        return self.rows_read + self.rows_exploded == self.rows_written + left_out
 
     @property
     def account(self) -> str:
         """The file's rows in words."""
         return (
             f"{self.key}: {self.rows_read:,} read, {self.rows_exploded:,} added by exploding,"
-            f" {self.rows_written:,} written, {self.rows_quarantined:,} quarantined, {self.rows_dropped:,} dropped"
+            f" {self.rows_written:,} written, {self.rows_quarantined:,} quarantined, {self.rows_dropped:,} dropped,"
+            f" {self.rows_erased:,} erased"
         )
 
 

@@ -41,7 +41,7 @@ class Stager:
     pool: Executor
 
     def stage(self, stream: RowStream | ColumnStream, files: list[RawFile]) -> tuple[tuple[StagedFile, ...], Dropped]:
-        """The files that were written, and the rows that were not because a rule dropped them."""
+        """The files that were written, and the rows that were not, by the rule that dropped them or as erased."""
         if self.dataset.output.files == "one_to_one":
             return self._stage_each(stream, files)
         if not files:
@@ -72,7 +72,7 @@ class Stager:
         """A query of the rows that stay, and those that do not, counted."""
         connection.register("records", records)
         rows = self.layout.select("records", typed=self.dataset.source.format == "parquet")
-        if not self.dataset.transform.drops:
+        if not self.layout.drops:
             return rows, Dropped()
         # Held once, for what is dropped must be counted, and the records can be read only once.
         connection.execute(f"CREATE TEMP TABLE cleaned AS {rows}")

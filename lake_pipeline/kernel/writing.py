@@ -10,12 +10,14 @@ from pathlib import Path
 import duckdb
 
 from lake_pipeline.dataset import Dataset
+from lake_pipeline.erasures import Erasure
 from lake_pipeline.kernel import shape
 from lake_pipeline.kernel.accounts import Counts, Dropped
 from lake_pipeline.kernel.columnar import ColumnStream
 from lake_pipeline.kernel.layout import Layout
 from lake_pipeline.kernel.means import Means
 from lake_pipeline.kernel.observed import Node
+from lake_pipeline.kernel.predicate import check_predicate, erased_sql
 from lake_pipeline.kernel.references import References
 from lake_pipeline.kernel.repair import Repairer
 from lake_pipeline.kernel.results import DATA, RECORDS, StagedFile
@@ -63,13 +65,14 @@ class Recipe:
 class Writer:
     """Writes parts below a local folder: `data/` and, where records were set aside, `records.ndjson`.
 
-    `name` begins the names of files that hold rows of many.
+    `name` begins the names of files that hold rows of many; rows that `erasures` ask for are left out.
     """
 
     dataset: Dataset
     recipe: Recipe
     references: References
     name: str
+    erasures: tuple[Erasure, ...] = ()
 
     def write(
         self, files: list[RawFile], proof: Proof, folder: Path, means: Means, pool: Executor
@@ -78,8 +81,13 @@ class Writer:
 
         Raises:
             SchemaConflict: a value does not fit, and the schema's mode is strict.
+            PredicateInvalid: an erasure asks for columns that these rows do not have.
         """
-        layout = Layout.of(self.recipe.schema, self.dataset.output, self.dataset.transform, self.references)
+        erased = erased_sql(self.erasures, {file.key: file.id for file in files})
+        layout = Layout.of(self.recipe.schema, self.dataset.output, self.dataset.transform, self.references, erased)
+        if erased:
+            for erasure in self.erasures:
+                check_predicate(erasure.predicate, self.dataset, self.recipe.schema)
         data = folder / DATA
         data.mkdir(parents=True, exist_ok=True)
         stager = Stager(self.dataset, layout, data, self.name, means, pool)

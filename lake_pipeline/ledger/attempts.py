@@ -9,7 +9,7 @@ from typing import Any
 from psycopg.types.json import Jsonb
 
 from lake_pipeline import workers
-from lake_pipeline.errors import LeaseLost, LedgerError, SchemaRaced
+from lake_pipeline.errors import ErasureRaced, LeaseLost, LedgerError, SchemaRaced
 from lake_pipeline.failpoints import failpoint
 from lake_pipeline.ledger.connection import Connection, LedgerConnection
 from lake_pipeline.ledger.messages import postgres_text
@@ -135,16 +135,19 @@ class AttemptLedger(LedgerConnection):
         schema_version: int | None = None,
         quarantined_records: str | None = None,
         metrics: dict[str, Any] | None = None,
+        newest_erasure: int = 0,
     ) -> list[str]:
         """Make an attempt's rows the manifest's rows, all or nothing.
 
         `schema_version` is the one converted with, where the attempt changes nothing of it; `quarantined_records` the
-        key of the document with the records set aside. Returns paths that earlier attempts may have left in the store;
+        key of the document with the records set aside; `newest_erasure` the last request to erase rows that the attempt
+        knows of. Returns paths that earlier attempts may have left in the store;
         delete them, then `forget_outputs`.
 
         Raises:
             LeaseLost: another attempt has taken over.
             SchemaRaced: the schema is not of the expected version any more; nothing was committed.
+            ErasureRaced: rows of the dataset were to be erased meanwhile; nothing was committed.
             LedgerError: not every file of the manifest has an outcome.
         """
         this = {"dataset": dataset, "manifest_id": manifest_id}
@@ -152,6 +155,8 @@ class AttemptLedger(LedgerConnection):
             # Whoever lost the answer to a commit may ask again.
             if (self._queries.lock_manifest(connection, **this) or ())[:2] != ("COMMITTED", attempt):
                 self._hold(connection, dataset, manifest_id, attempt)
+                if (newest := self._queries.newest_erasure(connection, dataset=dataset)) != newest_erasure:
+                    raise ErasureRaced(f"{dataset} {manifest_id}: erasure {newest}")
                 self._commit(
                     connection,
                     this,
@@ -229,6 +234,8 @@ class AttemptLedger(LedgerConnection):
 
     def _fail(self, connection: Connection, dataset: str, manifest_id: str, message: str) -> None:
         this = {"dataset": dataset, "manifest_id": manifest_id}
+        if self._queries.let_go_manifest(connection, **this, changes=0):
+            return  # nothing of it was being converted
         message = postgres_text(message)
         waiting = [key for (key,) in self._queries.keys_with_waiting_version(connection, **this)]
         self._queries.fail_files(connection, **this, message=message)
@@ -264,6 +271,7 @@ class AttemptLedger(LedgerConnection):
             quarantined=[file.rows_quarantined for file in files],
             dropped=[file.rows_dropped for file in files],
             exploded=[file.rows_exploded for file in files],
+            erased=[file.rows_erased for file in files],
             classes=[file.error_class for file in files],
             messages=[file.error_message and postgres_text(file.error_message) for file in files],
         )

@@ -6,6 +6,7 @@ from lake_pipeline.ledger.audit import AuditLedger
 from lake_pipeline.ledger.catalogue import CatalogueLedger
 from lake_pipeline.ledger.circuits import CircuitLedger
 from lake_pipeline.ledger.discovery import DiscoveryLedger
+from lake_pipeline.ledger.erasures import ErasureLedger
 from lake_pipeline.ledger.identity import IdentityLedger
 from lake_pipeline.ledger.invariants import InvariantLedger
 from lake_pipeline.ledger.notices import NoticeLedger
@@ -22,6 +23,7 @@ class Ledger(
     DiscoveryLedger,
     PlanningLedger,
     RequeueLedger,
+    ErasureLedger,
     VersionLedger,
     OutputLedger,
     CatalogueLedger,

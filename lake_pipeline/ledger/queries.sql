@@ -72,7 +72,7 @@ UPDATE lake.file_processing_status f
 SET id = DEFAULT, status = 'PENDING', manifest_id = NULL, retry_count = 0, error_class = NULL, error_message = NULL,
     last_modified = i.last_modified, discovered_at = now(), claimed_at = NULL, processed_at = NULL, rows_read = NULL,
     rows_written = NULL, rows_rescued = NULL, rows_quarantined = NULL, rows_dropped = NULL, rows_exploded = NULL,
-    archived_key = NULL, relanded = false
+    rows_erased = NULL, archived_key = NULL, archived_etag = NULL, archived_size = NULL, relanded = false
 FROM incoming i
 WHERE f.dataset = :dataset AND f.s3_key = i.s3_key AND f.etag = i.etag AND f.status = 'SUPERSEDED'
     -- A late notice of the old upload is not a new upload.
@@ -103,14 +103,19 @@ WITH newest AS (
     JOIN lake.file_processing_status older
         ON older.dataset = :dataset AND older.s3_key = n.s3_key AND older.id < n.id
     JOIN lake.manifests m ON m.dataset = older.dataset AND m.manifest_id = older.manifest_id
-    WHERE older.status IN ('SUCCEEDED', 'PENDING', 'FAILED') AND m.committed_at IS NOT NULL AND m.state <> 'RUNNING'
+    WHERE older.status IN ('SUCCEEDED', 'PENDING', 'FAILED') AND m.committed_at IS NOT NULL
+        AND (m.state <> 'RUNNING' OR m.held_state IS NOT NULL)
         AND NOT EXISTS (
             SELECT FROM lake.file_processing_status busy
             WHERE busy.dataset = :dataset AND busy.s3_key = n.s3_key AND busy.status = 'PROCESSING'
         )
     ORDER BY n.id, older.id DESC
 ), planned AS (
-    UPDATE lake.manifests m SET state = 'PLANNED', failures = 0, error_message = NULL, planned_at = now()
+    -- One that is held for an erasure is planned as soon as it is let go.
+    UPDATE lake.manifests m
+    SET state = CASE WHEN held_state IS NULL THEN 'PLANNED' ELSE state END,
+        held_state = CASE WHEN held_state IS NOT NULL THEN 'PLANNED' END,
+        failures = 0, error_message = NULL, planned_at = now()
     WHERE m.dataset = :dataset AND m.manifest_id IN (SELECT manifest_id FROM holder)
 )
 UPDATE lake.file_processing_status f SET manifest_id = holder.manifest_id, rows_written = NULL
@@ -229,7 +234,8 @@ WITH candidate AS (
         error_message = NULL
     FROM counted
     WHERE f.id = counted.id AND (counted.position = 1 OR counted.total <= :max_bytes)
-    RETURNING f.id, f.s3_key, f.etag, f.size, f.archived_key
+    RETURNING f.id, f.s3_key, coalesce(f.archived_etag, f.etag) AS etag, coalesce(f.archived_size, f.size) AS size,
+        f.archived_key
 )
 SELECT id, s3_key AS key, etag, size, coalesce(archived_key, s3_key) AS location FROM claimed ORDER BY id;
 
@@ -282,7 +288,9 @@ FROM lake.manifests WHERE dataset = :dataset AND manifest_id = :manifest_id FOR 
 -- name: begin_attempt(dataset, manifest_id, worker, lease)$
 -- Give a manifest to a worker; an attempt that is taken over from another worker counts as failed.
 UPDATE lake.manifests
-SET failures = failures + CASE WHEN state = 'RUNNING' AND worker IS DISTINCT FROM :worker THEN 1 ELSE 0 END, state = 'RUNNING', attempt = attempt + 1,
+SET failures = failures
+        + CASE WHEN state = 'RUNNING' AND held_state IS NULL AND worker IS DISTINCT FROM :worker THEN 1 ELSE 0 END,
+    state = 'RUNNING', held_state = NULL, attempt = attempt + 1,
     worker = :worker, lease_expires_at = clock_timestamp() + :lease::interval, started_at = clock_timestamp(),
     -- The run of a worker that was killed is the next one's to settle.
     engine_run_id = CASE WHEN engine_attempt IS NOT NULL THEN engine_run_id END, error_message = NULL
@@ -292,10 +300,16 @@ RETURNING attempt;
 -- name: manifest_files(dataset, manifest_id)
 -- record_class: ManifestFile
 -- The files that a replay converts: the newest version of each key.
-SELECT DISTINCT ON (s3_key) id, s3_key AS key, etag, size, coalesce(archived_key, s3_key) AS location
-FROM lake.file_processing_status
-WHERE dataset = :dataset AND manifest_id = :manifest_id AND status NOT IN ('SUPERSEDED', 'QUARANTINED')
-ORDER BY s3_key, id DESC;
+SELECT id, s3_key AS key, coalesce(archived_etag, etag) AS etag, coalesce(archived_size, size) AS size,
+    coalesce(archived_key, s3_key) AS location
+FROM (
+    SELECT DISTINCT ON (s3_key) * FROM lake.file_processing_status
+    WHERE dataset = :dataset AND manifest_id = :manifest_id AND status NOT IN ('SUPERSEDED', 'QUARANTINED')
+    ORDER BY s3_key, id DESC
+) newest
+-- Of which every record was erased, there is nothing to convert.
+WHERE archived_size IS DISTINCT FROM 0
+ORDER BY s3_key;
 
 -- name: begin_files(dataset, manifest_id)!
 -- The same files are now being converted.
@@ -305,7 +319,7 @@ WHERE id IN (
     SELECT DISTINCT ON (s3_key) id FROM lake.file_processing_status
     WHERE dataset = :dataset AND manifest_id = :manifest_id AND status NOT IN ('SUPERSEDED', 'QUARANTINED')
     ORDER BY s3_key, id DESC
-);
+) AND archived_size IS DISTINCT FROM 0;
 
 -- name: is_pruned(dataset, manifest_id)$
 -- Whether the manifest has rows in the lake, and none of the files that they came from is on record any more.
@@ -344,19 +358,19 @@ JOIN lake.file_processing_status newer
     ON newer.dataset = f.dataset AND newer.s3_key = f.s3_key AND newer.id > f.id AND newer.status = 'PENDING'
 WHERE f.dataset = :dataset AND f.manifest_id = :manifest_id AND f.status = 'PROCESSING';
 
--- name: finish_files(dataset, manifest_id, ids, statuses, read, written, rescued, quarantined, dropped, exploded, classes, messages)!
+-- name: finish_files(dataset, manifest_id, ids, statuses, read, written, rescued, quarantined, dropped, exploded, erased, classes, messages)!
 -- Record what became of each file; a failed one leaves the manifest, to be claimed again.
 UPDATE lake.file_processing_status f
 SET status = o.status, rows_read = o.rows_read, rows_written = o.rows_written, rows_rescued = o.rows_rescued,
     rows_quarantined = o.rows_quarantined, rows_dropped = o.rows_dropped, rows_exploded = o.rows_exploded,
-    error_class = o.error_class, error_message = o.error_message, processed_at = clock_timestamp(),
+    rows_erased = o.rows_erased, error_class = o.error_class, error_message = o.error_message, processed_at = clock_timestamp(),
     retry_count = f.retry_count + CASE WHEN o.status = 'FAILED' THEN 1 ELSE 0 END,
     manifest_id = CASE WHEN o.status = 'FAILED' THEN NULL ELSE f.manifest_id END
 FROM unnest(
     :ids::bigint[], :statuses::text[], :read::bigint[], :written::bigint[], :rescued::bigint[], :quarantined::bigint[],
-    :dropped::bigint[], :exploded::bigint[], :classes::text[], :messages::text[]
+    :dropped::bigint[], :exploded::bigint[], :erased::bigint[], :classes::text[], :messages::text[]
 ) AS o (id, status, rows_read, rows_written, rows_rescued, rows_quarantined, rows_dropped, rows_exploded,
-    error_class, error_message)
+    rows_erased, error_class, error_message)
 WHERE f.id = o.id AND f.dataset = :dataset AND f.manifest_id = :manifest_id AND f.status = 'PROCESSING';
 
 -- name: unfinished_files(dataset, manifest_id)$
@@ -368,7 +382,12 @@ WHERE dataset = :dataset AND manifest_id = :manifest_id AND status = 'PROCESSING
 -- Older versions in the manifest, which the committed files replaced.
 UPDATE lake.file_processing_status SET status = 'SUPERSEDED'
 WHERE dataset = :dataset AND manifest_id = :manifest_id AND status IN ('PENDING', 'SUCCEEDED', 'FAILED')
-    AND id <> ALL (:ids::bigint[]);
+    AND id <> ALL (:ids::bigint[])
+    -- A file of which every record was erased has no outcome, and stays unless a newer version has one.
+    AND (archived_size IS DISTINCT FROM 0 OR EXISTS (
+        SELECT FROM lake.file_processing_status newer
+        WHERE newer.id = ANY (:ids::bigint[]) AND newer.s3_key = lake.file_processing_status.s3_key
+    ));
 
 -- name: commit_manifest(dataset, manifest_id, schema_version, quarantined_records, metrics)!
 -- The manifest is done.
@@ -703,7 +722,7 @@ ORDER BY f.s3_key;
 
 -- name: record_archived(dataset, ids, keys)!
 -- Where raw files lie now.
-UPDATE lake.file_processing_status f SET archived_key = a.archived_key, relanded = false
+UPDATE lake.file_processing_status f SET archived_key = a.archived_key, relanded = false, archived_etag = NULL, archived_size = NULL
 FROM unnest(:ids::bigint[], :keys::text[]) AS a (id, archived_key)
 WHERE f.id = a.id AND f.dataset = :dataset;
 
@@ -749,6 +768,8 @@ SELECT f.id, CASE WHEN f.status <> 'QUARANTINED' THEN f.manifest_id END, CASE WH
 ) END
 FROM lake.file_processing_status f
 WHERE f.dataset = :dataset AND f.status <> 'SUPERSEDED'
+    -- Of a file of which every record was erased there is nothing to do again.
+    AND f.archived_size IS DISTINCT FROM 0
     AND (:keys::text[] IS NULL OR f.s3_key = ANY (:keys))
     AND (:status::text IS NULL OR f.status = :status)
     AND (:error_class::text IS NULL OR f.error_class = :error_class)
@@ -803,17 +824,165 @@ WHERE dataset = :dataset AND manifest_id IN (SELECT manifest_id FROM requeued);
 UPDATE lake.file_processing_status
 SET status = 'PENDING', retry_count = 0, error_class = NULL, error_message = NULL
 WHERE dataset = :dataset AND manifest_id IN (SELECT manifest_id FROM requeued)
-    AND status IN ('SUCCEEDED', 'FAILED');
+    AND status IN ('SUCCEEDED', 'FAILED') AND archived_size IS DISTINCT FROM 0;
 
 -- name: requeue_loose(dataset)
 -- Files that have no rows in the lake are claimable again; their keys.
 UPDATE lake.file_processing_status
 SET status = 'PENDING', manifest_id = NULL, retry_count = 0, error_class = NULL, error_message = NULL, rows_read = NULL,
     rows_written = NULL, rows_rescued = NULL, rows_quarantined = NULL, rows_dropped = NULL, rows_exploded = NULL,
-    processed_at = NULL
+    rows_erased = NULL, processed_at = NULL
 WHERE dataset = :dataset AND id IN (SELECT id FROM requeued WHERE manifest_id IS NULL)
     AND status IN ('QUARANTINED', 'FAILED')
 RETURNING s3_key;
+
+-- ---------------------------------------------------------------- erasures
+
+-- name: add_erasure(dataset, predicate, sha256, raw, requested_by)$
+-- Record a request, which concerns every file that is known by now: ids only rise.
+INSERT INTO lake.erasures (dataset, predicate, predicate_sha256, raw, requested_by, last_file_id)
+VALUES (:dataset, :predicate, :sha256, :raw, :requested_by,
+    nextval(pg_get_serial_sequence('lake.file_processing_status', 'id')))
+RETURNING id;
+
+-- name: erasures(dataset)
+-- record_class: ErasureRow
+-- Every request, oldest first.
+SELECT id, dataset, predicate, predicate_sha256, raw, requested_by, last_file_id, begun_at, ended_at, rows_erased,
+    report_key, report_sha256
+FROM lake.erasures WHERE dataset = :dataset ORDER BY id;
+
+-- name: newest_erasure(dataset)$
+-- The last request; 0 before the first.
+SELECT coalesce(max(id), 0) FROM lake.erasures WHERE dataset = :dataset;
+
+-- name: end_erasure(id, rows_erased, report_key, sha256)!
+-- It is done, and its report was signed off.
+UPDATE lake.erasures
+SET ended_at = clock_timestamp(), rows_erased = :rows_erased, report_key = :report_key, report_sha256 = :sha256
+WHERE id = :id AND ended_at IS NULL;
+
+-- name: erasure_steps(id)
+-- record_class: ErasureStep
+-- What it rewrote, in order.
+SELECT manifest_id, attempt, outputs, files, raw, done_at FROM lake.erasure_steps WHERE erasure_id = :id ORDER BY id;
+
+-- name: add_erasure_step(id, manifest_id, attempt, outputs, files, raw)!
+-- What it rewrote of one manifest.
+INSERT INTO lake.erasure_steps (erasure_id, manifest_id, attempt, outputs, files, raw)
+VALUES (:id, :manifest_id, :attempt, :outputs, :files, :raw);
+
+-- name: has_erasure_step(id, manifest_id, attempt)$
+-- Whether that was committed before.
+SELECT EXISTS (
+    SELECT FROM lake.erasure_steps
+    WHERE erasure_id = :id AND manifest_id = :manifest_id AND attempt = :attempt
+);
+
+-- name: hold_manifest(dataset, manifest_id, worker, lease)$
+-- Give a manifest that no one converts to who erases rows of it. Nobody is told of that as of an attempt.
+UPDATE lake.manifests
+SET held_state = state, state = 'RUNNING', attempt = attempt + 1, worker = :worker,
+    lease_expires_at = clock_timestamp() + :lease::interval,
+    told_attempt = CASE WHEN told_attempt = attempt THEN attempt + 1 ELSE told_attempt END
+WHERE dataset = :dataset AND manifest_id = :manifest_id AND state <> 'RUNNING'
+RETURNING attempt;
+
+-- name: let_go_manifest(dataset, manifest_id, changes)!
+-- It is again in the state that it had.
+UPDATE lake.manifests SET state = held_state, held_state = NULL, lease_expires_at = NULL, changes = changes + :changes
+WHERE dataset = :dataset AND manifest_id = :manifest_id AND held_state IS NOT NULL;
+
+-- name: manifest_outputs(dataset, manifest_id)
+-- record_class: OutputFile
+-- The committed files of one manifest.
+SELECT path, rows, bytes, file_id FROM lake.outputs
+WHERE dataset = :dataset AND manifest_id = :manifest_id AND committed ORDER BY path;
+
+-- name: manifests_with_outputs(dataset)
+-- Manifests that have committed files.
+SELECT DISTINCT manifest_id FROM lake.outputs WHERE dataset = :dataset AND committed ORDER BY manifest_id;
+
+-- name: sources_after(dataset, manifest_id, last_file_id)
+-- Keys whose rows in the manifest are of a version that landed later than an erasure concerns.
+SELECT s3_key FROM (
+    SELECT DISTINCT ON (s3_key) s3_key, id FROM lake.file_processing_status
+    WHERE dataset = :dataset AND manifest_id = :manifest_id AND rows_written IS NOT NULL AND status <> 'SUPERSEDED'
+    ORDER BY s3_key, id DESC
+) held
+WHERE id > :last_file_id ORDER BY s3_key;
+
+-- name: manifest_sources(dataset, manifest_id)
+-- The raw file's key of each of a manifest's curated files that is one raw file's.
+SELECT o.path, f.s3_key FROM lake.outputs o JOIN lake.file_processing_status f ON f.id = o.file_id
+WHERE o.dataset = :dataset AND o.manifest_id = :manifest_id AND o.committed;
+
+-- name: lock_sweep(dataset)$
+-- One process at a time deletes what raw files were before records were erased; ends with the transaction.
+SELECT pg_advisory_xact_lock(hashtextextended('lake.sweep.' || :dataset, 0));
+
+-- name: retire_erased(dataset, manifest_id, paths)!
+-- These files count no more.
+UPDATE lake.outputs SET committed = false
+WHERE dataset = :dataset AND manifest_id = :manifest_id AND path = ANY (:paths::text[]) AND committed;
+
+-- name: count_erased(dataset, manifest_id, keys, rows)!
+-- Rows that were written are erased now, of the version whose rows the manifest has.
+UPDATE lake.file_processing_status f
+SET rows_written = f.rows_written - held.rows, rows_erased = coalesce(f.rows_erased, 0) + held.rows
+FROM (
+    SELECT DISTINCT ON (f.s3_key) f.id, e.rows FROM unnest(:keys::text[], :rows::bigint[]) AS e (s3_key, rows)
+    JOIN lake.file_processing_status f ON f.dataset = :dataset AND f.s3_key = e.s3_key
+    WHERE f.manifest_id = :manifest_id AND f.rows_written IS NOT NULL AND f.status <> 'SUPERSEDED'
+    ORDER BY f.s3_key, f.id DESC
+) held
+WHERE f.id = held.id;
+
+-- name: raw_files_to_search(dataset, last_file_id)
+-- record_class: RawFileToSearch
+-- Files that may hold raw records of erased rows: with rows that were erased or dropped, and superseded versions.
+SELECT id, s3_key AS key, coalesce(archived_size, size) AS size, 
+    CASE WHEN status = 'SUPERSEDED' THEN '' ELSE coalesce(manifest_id, '') END AS manifest_id, status, archived_key,
+    coalesce(rows_written, 0) AS rows_written
+FROM lake.file_processing_status
+WHERE dataset = :dataset AND id <= :last_file_id AND archived_size IS DISTINCT FROM 0
+    AND (
+        status NOT IN ('QUARANTINED', 'SUPERSEDED') AND (rows_erased > 0 OR rows_dropped > 0)
+        OR status = 'SUPERSEDED' AND archived_key IS NOT NULL AND NOT starts_with(archived_key, 'quarantine/')
+    )
+    -- One that was never archived and has a newer version lies nowhere any more.
+    AND (archived_key IS NOT NULL OR NOT EXISTS (
+        SELECT FROM lake.file_processing_status newer
+        WHERE newer.dataset = :dataset AND newer.s3_key = lake.file_processing_status.s3_key
+            AND newer.id > lake.file_processing_status.id
+    ))
+ORDER BY manifest_id, s3_key, id;
+
+-- name: not_archived(dataset, keys)
+-- Those of these keys of which the ledger has no archived version, nor a newer one in its place.
+SELECT k.s3_key FROM unnest(:keys::text[]) AS k (s3_key)
+WHERE NOT EXISTS (
+    SELECT FROM lake.file_processing_status f
+    WHERE f.dataset = :dataset AND f.s3_key = k.s3_key AND (
+        f.archived_key IS NOT NULL OR f.rows_written IS NULL
+    )
+);
+
+-- name: replace_raw(dataset, ids, before, after, etags, sizes)!
+-- Archived files from which records were erased; one of which none is left is not converted again.
+UPDATE lake.file_processing_status f
+SET archived_key = r.after, archived_etag = r.etag, archived_size = r.size,
+    status = CASE WHEN r.size = 0 AND f.status IN ('PENDING', 'FAILED') THEN 'SUCCEEDED' ELSE f.status END
+FROM unnest(:ids::bigint[], :before::text[], :after::text[], :etags::text[], :sizes::bigint[])
+    AS r (id, before, after, etag, size)
+WHERE f.dataset = :dataset AND f.id = r.id AND f.archived_key = r.before;
+
+-- name: not_searched(dataset, last_file_id)^
+-- What an erasure cannot look into: files and records in quarantine, and files whose rows are not in the table yet.
+SELECT count(*) FILTER (WHERE status = 'QUARANTINED') AS quarantined_files,
+    coalesce(sum(rows_quarantined) FILTER (WHERE status <> 'SUPERSEDED'), 0)::bigint AS quarantined_records,
+    count(*) FILTER (WHERE status IN ('PENDING', 'PROCESSING', 'FAILED') AND rows_written IS NULL) AS waiting_files
+FROM lake.file_processing_status WHERE dataset = :dataset AND id <= :last_file_id;
 
 -- ---------------------------------------------------------------- reading
 
@@ -831,7 +1000,7 @@ FROM lake.file_processing_status WHERE dataset = :dataset AND status IN ('PENDIN
 -- The rows of raw files, by key and version.
 SELECT id, dataset, s3_key, etag, size, last_modified, landing_group, status, manifest_id, glue_job_run_id, retry_count,
     error_class, error_message, discovered_at, claimed_at, processed_at, rows_read, rows_written, rows_rescued,
-    rows_quarantined, rows_dropped, rows_exploded, archived_key
+    rows_quarantined, rows_dropped, rows_exploded, rows_erased, archived_key
 FROM lake.file_processing_status
 WHERE dataset = :dataset AND (:status::text IS NULL OR status = :status) AND (:key::text IS NULL OR s3_key = :key)
 ORDER BY s3_key, id;
@@ -851,7 +1020,8 @@ WHERE dataset = :dataset AND s3_key = ANY (:keys) ORDER BY s3_key, id DESC;
 
 -- name: waiting_files(dataset)
 -- Files that the next runs convert, group by group as they would be planned.
-SELECT id, s3_key AS key, etag, size, coalesce(archived_key, s3_key) AS location, landing_group
+SELECT id, s3_key AS key, coalesce(archived_etag, etag) AS etag, coalesce(archived_size, size) AS size,
+    coalesce(archived_key, s3_key) AS location, landing_group
 FROM lake.file_processing_status
 WHERE dataset = :dataset AND status = 'PENDING'
 ORDER BY min(id) OVER (PARTITION BY landing_group), landing_group, id;
@@ -866,7 +1036,8 @@ WHERE NOT EXISTS (
 
 -- name: set_aside(dataset, key, manifest_id)
 -- Files that were quarantined whole, and files with records in quarantine.
-SELECT s3_key AS key, etag, size, coalesce(archived_key, s3_key) AS location, status, manifest_id,
+SELECT s3_key AS key, coalesce(archived_etag, etag) AS etag, coalesce(archived_size, size) AS size,
+    coalesce(archived_key, s3_key) AS location, status, manifest_id,
     coalesce(rows_quarantined, 0) AS rows_quarantined, error_class, error_message, processed_at
 FROM lake.file_processing_status
 WHERE dataset = :dataset AND (status = 'QUARANTINED' OR status = 'SUCCEEDED' AND rows_quarantined > 0)
@@ -1014,7 +1185,7 @@ FROM lake.manifests WHERE dataset = :dataset AND manifest_id = :manifest_id;
 -- And of its files, every version of each.
 SELECT id, s3_key, etag, size, last_modified, landing_group, status, glue_job_run_id, retry_count, error_class,
     error_message, discovered_at, claimed_at, processed_at, rows_read, rows_written, rows_rescued, rows_quarantined,
-    rows_dropped, rows_exploded, archived_key
+    rows_dropped, rows_exploded, rows_erased, archived_key, archived_etag, archived_size
 FROM lake.file_processing_status WHERE dataset = :dataset AND manifest_id = :manifest_id ORDER BY id;
 
 -- name: recorded_outputs(dataset, manifest_id)
@@ -1370,10 +1541,11 @@ CROSS JOIN LATERAL (
 -- Where they were found.
 INSERT INTO lake.file_processing_status (dataset, id, s3_key, etag, size, last_modified, landing_group, status,
     manifest_id, glue_job_run_id, retry_count, error_class, error_message, discovered_at, claimed_at, processed_at,
-    rows_read, rows_written, rows_rescued, rows_quarantined, rows_dropped, rows_exploded, archived_key)
+    rows_read, rows_written, rows_rescued, rows_quarantined, rows_dropped, rows_exploded, rows_erased, archived_key,
+    archived_etag, archived_size)
 SELECT :dataset, new_id, s3_key, etag, size, last_modified, landing_group, status, manifest_id, glue_job_run_id,
     retry_count, error_class, error_message, discovered_at, claimed_at, processed_at, rows_read, rows_written,
-    rows_rescued, rows_quarantined, rows_dropped, rows_exploded, archived_key
+    rows_rescued, rows_quarantined, rows_dropped, rows_exploded, rows_erased, archived_key, archived_etag, archived_size
 FROM rebuilt_files ORDER BY new_id;
 
 -- name: insert_rebuilt_outputs(dataset)!
@@ -1468,7 +1640,8 @@ ORDER BY s3_key, is_current DESC;
 -- The same of those that were moved, by where they lie.
 SELECT id, key, etag, size, status, manifest_id, archived_key, is_current
 FROM (
-    SELECT id, s3_key AS key, etag, size, status, manifest_id, archived_key, row_number() OVER newest = 1 AS is_current
+    SELECT id, s3_key AS key, coalesce(archived_etag, etag) AS etag, coalesce(archived_size, size) AS size, status,
+        manifest_id, archived_key, row_number() OVER newest = 1 AS is_current
     FROM lake.file_processing_status WHERE dataset = :dataset
     WINDOW newest AS (PARTITION BY s3_key ORDER BY status = 'SUPERSEDED', id DESC)
 ) version

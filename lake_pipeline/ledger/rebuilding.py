@@ -24,7 +24,7 @@ _MANIFEST = (
 _FILE = (
     "manifest_id, id, s3_key, etag, size, last_modified, landing_group, status, glue_job_run_id, retry_count,"
     " error_class, error_message, discovered_at, claimed_at, processed_at, rows_read, rows_written, rows_rescued,"
-    " rows_quarantined, rows_dropped, rows_exploded, archived_key"
+    " rows_quarantined, rows_dropped, rows_exploded, rows_erased, archived_key, archived_etag, archived_size"
 )
 _OUTPUT = "manifest_id, path, attempt, rows, bytes, file_id, staged_path"
 

@@ -1,0 +1,187 @@
+"""Erasing raw records: archived files lose just the records of erased rows, and stay what they are to the ledger."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from lake_pipeline.discovery.listing import discover
+from lake_pipeline.erasing import begin, finish
+from lake_pipeline.errors import ErasureRefused
+from lake_pipeline.lake import Lake
+from lake_pipeline.ledger.models import ErasureRow
+from lake_pipeline_tests.lakes import EVENTS, convert, event, lake_of, land, rows, stored
+
+HIS = "user_id = 'x'"
+JSON: dict[str, Any] = {**EVENTS, "source": EVENTS["source"] | {"format": "json"}}
+
+
+@pytest.fixture
+def lake(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, database_url: str, store_url: str) -> Iterator[Lake]:
+    with lake_of(monkeypatch, tmp_path, database_url, JSON, store=store_url, catalog="duckdb") as opened:
+        yield opened
+
+
+def lake_with(monkeypatch: pytest.MonkeyPatch, home: Path, url: str, **changes: Any) -> Any:
+    return lake_of(monkeypatch, home, url, {**JSON, **changes})
+
+
+def erase(lake: Lake, predicate: str = HIS) -> ErasureRow:
+    dataset = lake.datasets["events"]
+    return finish(lake, dataset, begin(lake, dataset, predicate, raw=True))
+
+
+def archived(lake: Lake, name: str) -> bytes:
+    """The content of an archived file, wherever in the archive it lies by now."""
+    (file,) = [file for file in lake.ledger.files("events", key=f"raw/{name}") if file.status == "SUCCEEDED"]
+    assert file.archived_key is not None
+    data = lake.store.get(file.archived_key)
+    if name.endswith(".gz"):
+        return gzip.decompress(data)
+    return pa.CompressedInputStream(pa.BufferReader(data), "zstd").read() if name.endswith(".zst") else data
+
+
+def test_records_of_erased_rows_leave_the_archive_and_all_others_keep_their_text(lake: Lake) -> None:
+    lines = [json.dumps(event(n, n=n, user_id="x" if n % 3 == 0 else "y")).encode() for n in range(9)]
+    lines[4] = b'{ "id":"e4","DATE" : "2026-02-01", "MODE":"bike", "n": 4.0,\t"user_id": "y" }\r'
+    lines.insert(5, b"no record")
+    text = b"\n\n".join(lines)
+    kept = [line.rstrip() for line in lines if b'"x"' not in line]
+    array = [event(n, n=n, user_id="x" if n == 11 else "y") for n in (10, 11, 12)]
+    lake.store.put("raw/plain.json", text)
+    lake.store.put("raw/packed.json.gz", gzip.compress(text))
+    lake.store.put("raw/packed.json.zst", pa.compress(text, "zstd", asbytes=True))
+    lake.store.put("raw/array.json", b"\xef\xbb\xbf " + json.dumps(array, indent=1).encode() + b"\n")
+    lake.store.put("raw/other.json", json.dumps(event(20, n=20, user_id="y")).encode())
+    lake.store.put("raw/his.json", json.dumps(event(21, n=21, user_id="x"), indent=2).encode())
+    convert(lake)
+    left = sorted(row for row in rows(lake, "select id, n, user_id, _source_file from events") if row[2] != "x")
+    other = lake.store.head("archive/other.json")
+
+    ended = erase(lake)
+
+    assert ended.rows_erased == 11
+    for name in ("plain.json", "packed.json.gz", "packed.json.zst"):
+        assert archived(lake, name).split(b"\n") == [*kept, b""]
+    assert json.loads(archived(lake, "array.json")) == [array[0], array[2]]
+    assert archived(lake, "his.json") == b""
+    assert lake.store.head("archive/other.json") == other
+    assert len(stored(lake, "archive/")) == 6
+    assert not any(b'"x"' in archived(lake, name) for name in ("plain.json", "packed.json.gz", "array.json"))
+    report = json.loads(lake.store.get(ended.report_key or ""))
+    assert {file["key"]: file["records_erased"] for file in report["raw_files_rewritten"]} == {
+        "raw/plain.json": 3,
+        "raw/packed.json.gz": 3,
+        "raw/packed.json.zst": 3,
+        "raw/array.json": 1,
+        "raw/his.json": 1,
+    }
+    assert report["not_searched"]["records_in_quarantine"] == 3
+
+    # Known as it landed, and converted from what is left: nothing is new, and nothing comes back.
+    assert discover(lake.datasets["events"], lake.store, lake.ledger).new == 0
+    lake.ledger.requeue("events", status="SUCCEEDED")
+    convert(lake)
+    assert sorted(rows(lake, "select id, n, user_id, _source_file from events")) == left
+    assert {file.status for file in lake.ledger.files("events")} == {"SUCCEEDED"}
+    counts = {
+        file.s3_key: (file.rows_read, file.rows_written, file.rows_erased) for file in lake.ledger.files("events")
+    }
+    assert counts["raw/plain.json"] == (7, 6, 0)
+    assert counts["raw/his.json"] == (1, 0, 1)
+
+
+def test_the_original_that_lands_again_is_known_and_a_new_version_replaces_what_is_left(lake: Lake) -> None:
+    records = [event(1, user_id="x"), event(2, user_id="y")]
+    land(lake, "raw/a.json", *records)
+    convert(lake)
+    etag = next(lake.ledger.files("events")).etag
+    erase(lake)
+    assert [(file.etag, file.status) for file in lake.ledger.files("events")] == [(etag, "SUCCEEDED")]
+    if lake.store.root is None:  # of a directory's files each has an ETag of its own
+        land(lake, "raw/a.json", *records)
+        assert discover(lake.datasets["events"], lake.store, lake.ledger).new == 0
+
+    land(lake, "raw/a.json", event(3, user_id="y"))
+    convert(lake)
+
+    assert rows(lake, "select id from events") == [("e3",)]
+    assert {file.status for file in lake.ledger.files("events")} == {"SUPERSEDED", "SUCCEEDED"}
+    assert len(stored(lake, "archive/")) == 2
+
+
+def test_superseded_versions_and_records_that_rules_dropped_are_erased_too(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, database_url: str
+) -> None:
+    rules = {"drop_nulls": ["n"], "deduplicate": {"keys": ["id"], "by": "n"}}
+    with lake_with(monkeypatch, tmp_path, database_url, transform=rules) as lake:
+        land(lake, "raw/a.json", event(1, n=1, user_id="x"), event(2, n=2, user_id="y"))
+        convert(lake)
+        land(
+            lake,
+            "raw/a.json",
+            event(1, n=1, user_id="x"),
+            event(1, n=3, user_id="y"),
+            event(4, n=None, user_id="x"),
+            event(5, n=5, user_id="y"),
+        )
+        land(lake, "raw/b.json", event(6, n=6, user_id="x"), event(7, n=7, user_id="y"))
+        convert(lake)
+        left = [("e1", 3, "y"), ("e5", 5, "y"), ("e7", 7, "y")]
+        dataset = lake.datasets["events"]
+        assert finish(lake, dataset, begin(lake, dataset, HIS)).rows_erased == 1
+        assert sorted(rows(lake, "select id, n, user_id from events")) == left
+
+        assert erase(lake).rows_erased == 0
+
+        contents = [lake.store.get(key) for key in stored(lake, "archive/")]
+        assert len(contents) == 3
+        assert not any(b'"x"' in content for content in contents)
+        assert sum(content.count(b'"y"') for content in contents) == 4
+        lake.ledger.requeue("events", status="SUCCEEDED")
+        convert(lake)
+        assert sorted(rows(lake, "select id, n, user_id from events")) == left
+
+
+def test_records_inside_a_document_are_cut_out_of_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, database_url: str
+) -> None:
+    with lake_with(monkeypatch, tmp_path, database_url, source=JSON["source"] | {"records": "sent.rows"}) as lake:
+        records = [event(n, user_id="x" if n < 2 else "y") for n in range(4)]
+        document: dict[str, Any] = {"version": 7, "sent": {"by": "me", "rows": records, "count": 4}}
+        lake.store.put("raw/a.json", json.dumps(document).encode())
+        lake.store.put("raw/b.json", json.dumps({"sent": {"rows": records[:2]}}).encode())
+        convert(lake)
+        erase(lake)
+        assert json.loads(archived(lake, "a.json")) == document | {"sent": document["sent"] | {"rows": records[2:]}}
+        assert archived(lake, "b.json") == b""
+        lake.ledger.requeue("events", status="SUCCEEDED")
+        convert(lake)
+        assert sorted(rows(lake, "select id from events")) == [("e2",), ("e3",)]
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"archive": {"action": "keep"}}, "such as raw/a.json"),
+        ({"schema": {"flatten": {"explode": "items"}}}, "flatten.explode"),
+    ],
+)
+def test_what_cannot_be_rewritten_is_refused_before_anything_is_touched(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, database_url: str, changes: dict[str, Any], reason: str
+) -> None:
+    changes |= {"output": {"prefix": "curated/"}}
+    with lake_with(monkeypatch, tmp_path, database_url, **changes) as lake:
+        land(lake, "raw/a.json", event(1, user_id="x", items=[1, 2]), event(2, user_id="y"))
+        convert(lake)
+        outputs = lake.ledger.committed_outputs("events")
+        with pytest.raises(ErasureRefused, match=reason):
+            erase(lake)
+        assert lake.ledger.erasures("events") == []
+        assert lake.ledger.committed_outputs("events") == outputs
