@@ -16,6 +16,7 @@ from lake_pipeline.commands import (
     dev,
     dlq,
     files,
+    migrate,
     quarantine,
     query,
     reconcile,
@@ -60,6 +61,7 @@ app.command(epilog="Example: lake files events --status QUARANTINED")(files.file
 app.command(epilog='Example: lake query "select mode, count(*) from events group by 1"')(query.query)
 app.command(epilog="Example: lake requeue events --manifest 2026-week07.0001")(requeue.requeue)
 app.command(epilog="Example: lake reconcile events --inventory s3://reports/lake/daily/")(reconcile.reconcile)
+app.command(epilog="Example: LAKE_MIGRATION_DATABASE_URL=postgresql://owner@host/lake lake migrate")(migrate.migrate)
 app.add_typer(schema.app, name="schema", epilog="Example: lake schema events")
 app.add_typer(quarantine.app, name="quarantine", epilog="Example: lake quarantine list events")
 app.add_typer(dlq.app, name="dlq", epilog="Example: lake dlq list")

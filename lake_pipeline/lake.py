@@ -12,7 +12,7 @@ from lake_pipeline.engines.environment import check_spark
 from lake_pipeline.errors import SettingsError, UnknownDataset
 from lake_pipeline.ledger.ledger import Ledger
 from lake_pipeline.ledger.migrate import migrate
-from lake_pipeline.ledger.postgres import database_url
+from lake_pipeline.ledger.postgres import database_url, migration_url
 from lake_pipeline.schemas import Schema
 from lake_pipeline.settings import Settings
 from lake_pipeline.store import Store
@@ -60,10 +60,10 @@ def open_lake(settings: Settings) -> Iterator[Lake]:
     _check_engine(settings, store)
     datasets = load_datasets(settings.datasets)
     try:
-        url = database_url(settings)
+        url, owner = database_url(settings), migration_url(settings)
     except OSError as error:
         raise SettingsError(f"LAKE_HOME={settings.home}: {error}") from error
-    migrate(url)
+    migrate(url, owner)
     with Ledger.open(url) as ledger:
         yield Lake(settings, datasets, store, ledger)
 

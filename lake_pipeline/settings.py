@@ -29,6 +29,9 @@ class Settings(BaseSettings):
     home: Path = Field(Path(".lake"), description="all that the embedded default keeps")
     store: str | None = Field(None, description="root of the lake: a directory or s3://bucket[/prefix]")
     database_url: str | None = Field(None, description="Postgres for the ledger and for Dagster")
+    migration_database_url: str | None = Field(
+        None, description="the same database as its owner, for migrations alone; default: LAKE_DATABASE_URL"
+    )
     datasets: Path = Field(BUNDLED_DATASETS, description="a directory of dataset declarations")
     dagster_home: Path | None = Field(
         None, validation_alias="DAGSTER_HOME", description="Dagster's folder; default: below LAKE_HOME"

@@ -6,6 +6,9 @@ import os
 from pathlib import Path
 
 import dagster as dg
+from dagster._core.storage.event_log.schema import SqlEventLogStorageMetadata
+from dagster._core.storage.runs.schema import RunStorageSqlMetadata
+from dagster._core.storage.schedules.schema import ScheduleStorageSqlMetadata
 
 from lake_pipeline.ledger.postgres import database_url, sqlalchemy_url
 from lake_pipeline.settings import Settings
@@ -36,3 +39,22 @@ def prepare_instance(settings: Settings) -> Path:
 def open_instance(settings: Settings) -> dg.DagsterInstance:
     """The instance, to be disposed of by its `with`."""
     return dg.DagsterInstance.from_config(str(prepare_instance(settings)))
+
+
+def make_dagster_tables(settings: Settings, url: str) -> None:
+    """Create the tables of Dagster's storage, as the role of this libpq URL, where they are missing."""
+    prepare_instance(settings)
+    used = os.environ["LAKE_DAGSTER_DATABASE_URL"]
+    os.environ["LAKE_DAGSTER_DATABASE_URL"] = sqlalchemy_url(url, "psycopg2")
+    try:
+        # Its storages make their tables when they are opened.
+        with dg.DagsterInstance.from_config(os.environ["DAGSTER_HOME"]) as instance:
+            instance.get_runs_count()
+    finally:
+        os.environ["LAKE_DAGSTER_DATABASE_URL"] = used
+
+
+def dagster_tables() -> list[str]:
+    """The names of Dagster's tables."""
+    storages = (RunStorageSqlMetadata, SqlEventLogStorageMetadata, ScheduleStorageSqlMetadata)
+    return sorted({"alembic_version", *(name for storage in storages for name in storage.tables)})
