@@ -51,10 +51,11 @@ test-slow: $(VENV)/.installed-spark ## Run the tests that take minutes
 	$(BIN)/pytest -m slow
 
 .PHONY: lint
-lint: $(VENV)/.installed-dev ## Check style and types
+lint: $(VENV)/.installed-dev ## Check style, types and known vulnerabilities of the dependencies
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+	$(BIN)/python -m infra.audit
 
 .PHONY: format
 format: $(VENV)/.installed-dev ## Put the code into its format

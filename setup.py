@@ -79,6 +79,8 @@ EXTRAS = {
     "dev": [
         "hypothesis>=6.170,<7",
         "mypy>=2.4,<3",
+        # `make lint` asks it whether a dependency has a known vulnerability.
+        "pip-audit>=2.10,<3",
         "polars>=2.1,<3",
         "pytest>=9.2,<10",
         "pytest-xdist>=3.8,<4",

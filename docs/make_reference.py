@@ -89,6 +89,8 @@ def _default(field: FieldInfo, inner: type[BaseModel] | None) -> str:
         return f"`{default.total_seconds() / 60:g}m`"
     if isinstance(default, int) and not isinstance(default, bool) and default >= 2**30:
         return f"`{default / 2**30:g}GiB`"
+    if isinstance(default, int) and not isinstance(default, bool) and default >= 2**20:
+        return f"`{default / 2**20:g}MiB`"
     return f"`{default}`"
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from lake_pipeline.dataset import Dataset
-from lake_pipeline.errors import ObjectChanged, ObjectMissing
+from lake_pipeline.errors import ObjectChanged, ObjectMissing, StoreError
 from lake_pipeline.failpoints import failpoint
 from lake_pipeline.ledger.ledger import Ledger
 from lake_pipeline.ledger.models import ArchivableFile
@@ -66,12 +66,33 @@ def _archive_again(dataset: Dataset, store: Store, ledger: Ledger) -> int:
 
 
 def _targets(dataset: Dataset, store: Store, files: list[ArchivableFile]) -> list[str]:
-    """Where each file goes: to a name that holds nothing or this version, for an older version must stay."""
-    found = store.heads([_archive_key(dataset, file) for file in files])
-    return [
-        _archive_key(dataset, file) if there is None or _is(there, file) else _versioned_key(dataset, file)
-        for file, there in zip(files, found, strict=True)
+    """Where each file goes: to a name that holds nothing or this version, for whatever else lies there must stay.
+
+    Raises:
+        StoreError: every name that a file could have is another's.
+    """
+    names = [_archive_key(dataset, file) for file in files]
+    held = dict(zip(names, store.heads(names), strict=True))
+    contested = [
+        file for file, name in zip(files, names, strict=True) if (there := held[name]) and not _is(there, file)
     ]
+    # A raw file may be spelled like an older version of another.
+    others = [key_of(dataset, file) for file in contested for key_of in _OTHER_KEYS]
+    held |= dict(zip(others, store.heads(others), strict=True))
+    targets: dict[str, None] = {}
+    for file in files:
+        for key_of in (_archive_key, *_OTHER_KEYS):
+            name = key_of(dataset, file)
+            if name in targets:
+                continue
+            there = held[name] if name in held else store.heads([name])[0]
+            copied = there and key_of is not _archive_key and store.is_copy_of(there, file.size, file.etag)
+            if there is None or _is(there, file) or copied:
+                targets[name] = None
+                break
+        else:
+            raise StoreError(f"{file.key}: every name that it could have in the archive is another file's")
+    return list(targets)
 
 
 def _is(there: StoredObject, file: ArchivableFile) -> bool:
@@ -86,7 +107,7 @@ def _move(file: ArchivableFile, target: str) -> Move:
 def moved_before(dataset: Dataset, store: Store, files: list[ArchivableFile]) -> dict[int, str]:
     """Files that a process moved that was killed before it said so, by id; of the others there is no copy."""
     done: dict[int, str] = {}
-    for key_of in (_archive_key, _versioned_key):
+    for key_of in (_archive_key, *_OTHER_KEYS):
         keys = [key_of(dataset, file) for file in files]
         for file, there in zip(files, store.heads(keys), strict=True):
             if there is not None and store.is_copy_of(there, file.size, file.etag):
@@ -103,3 +124,11 @@ def _archive_key(dataset: Dataset, file: ArchivableFile) -> str:
 
 def _versioned_key(dataset: Dataset, file: ArchivableFile) -> str:
     return f"{_archive_key(dataset, file)}~{file.etag}"
+
+
+def _numbered_key(dataset: Dataset, file: ArchivableFile) -> str:
+    return f"{_versioned_key(dataset, file)}~{file.id}"
+
+
+# Where the first name is another version's, or another file's that is spelled alike.
+_OTHER_KEYS = (_versioned_key, _numbered_key)

@@ -18,6 +18,7 @@ from lake_pipeline.commands import (
     dlq,
     erase,
     files,
+    migrate,
     quarantine,
     query,
     rebuild,
@@ -67,6 +68,7 @@ app.command(epilog="Example: lake erasures events --json")(erase.erasures)
 app.command(epilog="Example: lake reconcile events --inventory s3://reports/lake/daily/")(reconcile.reconcile)
 app.command(epilog="Example: lake rebuild --dry-run")(rebuild.rebuild)
 app.command(epilog="Example: lake audit events --repair --dry-run")(audit.audit)
+app.command(epilog="Example: LAKE_MIGRATION_DATABASE_URL=postgresql://owner@host/lake lake migrate")(migrate.migrate)
 app.add_typer(schema.app, name="schema", epilog="Example: lake schema events")
 app.add_typer(quarantine.app, name="quarantine", epilog="Example: lake quarantine list events")
 app.add_typer(dlq.app, name="dlq", epilog="Example: lake dlq list")

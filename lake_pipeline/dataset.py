@@ -22,6 +22,10 @@ from lake_pipeline.transforms import Transform
 _OWNER = re.compile(r"[A-Za-z0-9._%+-]+@[A-Za-z0-9.-]+\.[A-Za-z]{2,7}|team:.+")
 
 
+# Arrow's offsets end at 2 GiB, and a record shares its block with those around it.
+_LONGEST_RECORD = 2**31 - 2**24
+
+
 class Source(_Strict):
     """Where raw files land and how they are read."""
 
@@ -37,7 +41,16 @@ class Source(_Strict):
     group: str = Field(
         "", description='the part of a key below the prefix that says when it landed, such as "{year}/{week}/"'
     )
-
+    max_unpacked_bytes: Size = Field(
+        20 * 2**30,
+        description="what a .gz, .zst or Parquet file may unpack to, how long a JSON document or array may be, which is"
+        " held in memory whole, and what flatten.explode may add to any file; one beyond it is quarantined whole",
+    )
+    max_record_bytes: Annotated[Size, Field(le=_LONGEST_RECORD)] = Field(
+        256 * 2**20,
+        description="the longest JSON record; a longer one is quarantined by itself, or the file where it is its only"
+        " one",
+    )
     expect: Expectation = Field(default_factory=Expectation, description="of Parquet files; see `source.expect` below")
 
     @model_validator(mode="after")

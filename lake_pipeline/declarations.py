@@ -18,6 +18,9 @@ Field = tuple[int | str, ...]
 # Where the lake keeps what is its own: staged files, manifests and results; and what was set aside.
 _OWN = ("_", "manifests/", "quarantine/", "extracts/")
 
+# With aliases and merge keys a few lines of YAML can stand for billions of values.
+_MAX_VALUES = 100_000
+
 
 class _Loader(yaml.SafeLoader):
     """Plain data only, as SafeLoader; and text that looks like a date is text."""
@@ -99,6 +102,8 @@ def _read(path: Path) -> _Declaration:
             raise DeclarationError(f"{path}:1: the file is empty")
         if not isinstance(node, yaml.MappingNode):
             raise DeclarationError(f"{path}:{_line(node)}: a declaration is a mapping of fields, such as name: events")
+        if _values(node, {}) > _MAX_VALUES:
+            raise DeclarationError(f"{path}:{_line(node)}: its aliases stand for more than {_MAX_VALUES:,} values")
         problems = list(_walk(node, (), lines, path, set()))
         document = loader.construct_document(node)
     except yaml.MarkedYAMLError as error:
@@ -115,6 +120,19 @@ def _read(path: Path) -> _Declaration:
         raise DeclarationError("\n".join(problems)) from error
     _refuse(problems)
     return _Declaration(path, dataset, lines)
+
+
+def _values(node: yaml.Node, known: dict[int, int]) -> int:
+    """How many values a node stands for, those of an alias each time that it is used."""
+    if id(node) not in known:
+        known[id(node)] = 1  # what an alias inside of its own anchor counts
+        below: list[yaml.Node] = []
+        if isinstance(node, yaml.SequenceNode):
+            below = node.value
+        elif isinstance(node, yaml.MappingNode):
+            below = [part for pair in node.value for part in pair]
+        known[id(node)] += sum(_values(item, known) for item in below)
+    return known[id(node)]
 
 
 def _walk(node: yaml.Node, field: Field, lines: dict[Field, int], path: Path, seen: set[int]) -> Iterator[str]:

@@ -14,7 +14,7 @@ from lake_pipeline.engines.environment import check_spark
 from lake_pipeline.errors import SettingsError, UnknownDataset
 from lake_pipeline.ledger.ledger import Ledger
 from lake_pipeline.ledger.migrate import migrate
-from lake_pipeline.ledger.postgres import database_url, revive_embedded
+from lake_pipeline.ledger.postgres import database_url, migration_url, revive_embedded
 from lake_pipeline.ledger.retrying import patiently
 from lake_pipeline.schemas import Schema
 from lake_pipeline.settings import Settings
@@ -73,10 +73,10 @@ def open_lake(settings: Settings, *, patience: timedelta = timedelta(0)) -> Iter
 @contextmanager
 def _open_ledger(settings: Settings) -> Iterator[Ledger]:
     try:
-        url = database_url(settings)
+        url, owner = database_url(settings), migration_url(settings)
     except OSError as error:
         raise SettingsError(f"LAKE_HOME={settings.home}: {error}") from error
-    migrate(url)
+    migrate(url, owner)
     with Ledger.open(url, revive=partial(revive_embedded, settings)) as ledger:
         yield ledger
 

@@ -61,13 +61,14 @@ def _name(value: str) -> str:
 
 
 def _prefix(value: object) -> object:
-    """A key prefix: relative, without `..`, ending in one slash."""
+    """A key prefix: relative, without `..` and control characters, ending in one slash."""
     if not isinstance(value, str):
         return value
     if (
         value.startswith("/")
         or not value.strip("/")
         or any(part in ("", ".", "..") for part in value.strip("/").split("/"))
+        or any(letter < " " or letter == "\x7f" for letter in value)
     ):
         raise ValueError(f"{value!r} is not a prefix below the store's root, such as raw-json-data/")
     return value.strip("/") + "/"

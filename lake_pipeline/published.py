@@ -24,7 +24,7 @@ _AT_ONCE = 16
 
 def open_parquet(store: Store, key: str) -> pq.ParquetFile:
     """A published file; of one in S3 only what is looked at is downloaded."""
-    return pq.ParquetFile(store.root / key) if store.root else pq.ParquetFile(store.open(key))
+    return pq.ParquetFile(store.local_path(key) or store.open(key))
 
 
 def count_rows(store: Store, keys: Iterable[str]) -> int:

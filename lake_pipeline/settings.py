@@ -26,6 +26,8 @@ BUNDLED_DATASETS = Path(__file__).parent / "datasets"
 
 # DuckDB cannot write partitioned Parquet in much less.
 _LEAST_MEMORY = 64 * 2**20
+# Who and with which password, in a URL that is shown.
+_USER = re.compile(r"(://)[^/]*@")
 _DATABASE = re.compile(r"[a-z0-9_]{1,255}")
 
 
@@ -37,6 +39,9 @@ class Settings(BaseSettings):
     home: Path = Field(Path(".lake"), description="all that the embedded default keeps")
     store: str | None = Field(None, description="root of the lake: a directory or s3://bucket[/prefix]")
     database_url: str | None = Field(None, description="Postgres for the ledger and for Dagster")
+    migration_database_url: str | None = Field(
+        None, description="the same database as its owner, for migrations alone; default: LAKE_DATABASE_URL"
+    )
     datasets: Path = Field(BUNDLED_DATASETS, description="a directory of dataset declarations")
     dagster_home: Path | None = Field(
         None, validation_alias="DAGSTER_HOME", description="Dagster's folder; default: below LAKE_HOME"
@@ -100,6 +105,8 @@ class Settings(BaseSettings):
         url = urlsplit(value or "")
         if "://" in (value or "") and not (url.scheme == "s3" and url.netloc):
             raise ValueError("the store is a directory or s3://bucket[/prefix]")
+        if "@" in url.netloc:
+            raise ValueError("credentials are no part of it; AWS_PROFILE or AWS_ACCESS_KEY_ID and so on say them")
         segments = url.path.strip("/").split("/")
         if url.scheme == "s3" and (url.query or url.fragment or ({".", ".."} & {*segments}) or "" in segments[1:]):
             raise ValueError("the prefix may hold no `?`, no `#` and no segment that is empty, `.` or `..`")
@@ -182,6 +189,7 @@ def load_settings() -> Settings:
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(str(part) for part in first["loc"])
+        given = _USER.sub(r"\1***@", str(first.get("input")))
         raise SettingsError(
-            f"LAKE_{field.upper()}={first.get('input')!r}: {first['msg'].removeprefix('Value error, ')}"
-        ) from error
+            f"LAKE_{field.upper()}={given!r}: {first['msg'].removeprefix('Value error, ')}"
+        ) from None  # which would show the value as it is

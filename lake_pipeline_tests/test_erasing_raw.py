@@ -185,3 +185,16 @@ def test_what_cannot_be_rewritten_is_refused_before_anything_is_touched(
             erase(lake)
         assert lake.ledger.erasures("events") == []
         assert lake.ledger.committed_outputs("events") == outputs
+
+
+def test_a_record_that_is_too_long_to_be_converted_stays_whole(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, database_url: str
+) -> None:
+    source = JSON["source"] | {"max_record_bytes": "1KiB"}
+    with lake_with(monkeypatch, tmp_path, database_url, source=source) as lake:
+        long, other = json.dumps(event(1, user_id="y", note="n" * 5000)), json.dumps(event(3, user_id="y"))
+        land(lake, "raw/a.json", long, event(2, user_id="x"), other)
+        convert(lake)
+
+        assert erase(lake).rows_erased == 1
+        assert archived(lake, "a.json").decode().splitlines() == [long, other]

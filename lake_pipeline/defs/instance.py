@@ -8,6 +8,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import dagster as dg
+from dagster._core.storage.event_log.schema import SqlEventLogStorageMetadata
+from dagster._core.storage.runs.schema import RunStorageSqlMetadata
+from dagster._core.storage.schedules.schema import ScheduleStorageSqlMetadata
 from dagster_postgres.utils import DagsterPostgresException
 from sqlalchemy.exc import DBAPIError
 
@@ -56,3 +59,22 @@ def storage_errors() -> Iterator[None]:
         yield
     except (DBAPIError, DagsterPostgresException) as error:
         raise LedgerUnreachable(f"Dagster's storage: {str(error).splitlines()[0]}") from error
+
+
+def make_dagster_tables(settings: Settings, url: str) -> None:
+    """Create the tables of Dagster's storage, as the role of this libpq URL, where they are missing."""
+    prepare_instance(settings)
+    used = os.environ["LAKE_DAGSTER_DATABASE_URL"]
+    os.environ["LAKE_DAGSTER_DATABASE_URL"] = sqlalchemy_url(url, "psycopg2")
+    try:
+        # Its storages make their tables when they are opened.
+        with dg.DagsterInstance.from_config(os.environ["DAGSTER_HOME"]) as instance:
+            instance.get_runs_count()
+    finally:
+        os.environ["LAKE_DAGSTER_DATABASE_URL"] = used
+
+
+def dagster_tables() -> list[str]:
+    """The names of Dagster's tables."""
+    storages = (RunStorageSqlMetadata, SqlEventLogStorageMetadata, ScheduleStorageSqlMetadata)
+    return sorted({"alembic_version", *(name for storage in storages for name in storage.tables)})

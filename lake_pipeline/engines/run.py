@@ -62,7 +62,7 @@ def _convert_on_spark(
 
 def _convert_here(task: Task, store: Store, scratch: Path, on_progress: Callable[[str], None]) -> Results:
     dataset = task.dataset
-    local = store.root / task.staging if store.root else scratch / "staging"
+    local = store.local_path(task.staging) or scratch / "staging"
     # What an earlier process of the same attempt left would be counted as this one's.
     shutil.rmtree(local, ignore_errors=True)
     job = Job(

@@ -125,6 +125,7 @@ def _together(manifest: Manifest, task: Task, parts: Sequence[Part], surveyed: S
     failed = {result.id: result for one in surveyed for result in one.failed}
     for one in surveyed:
         found.unreadable |= one.found.unreadable
+        found.too_large |= one.found.too_large
         found.vanished |= {id_: why for id_, why in one.found.vanished.items() if id_ not in failed}
     lines: Counter[int] = Counter()
     placed = []

@@ -128,8 +128,8 @@ def merge_share(task: Task, merges: list[Merge], attempt: str) -> list[StagedFil
 def _staged(task: Task, store: Store, scratch: Path, attempt: str) -> Iterator[Path]:
     """A folder whose files are in the store, under this try's own prefix, once the block has ended."""
     prefix = f"{task.staging}{attempt}/"
-    if store.root is not None:
-        yield store.root / prefix
+    if local := store.local_path(prefix):
+        yield local
         return
     folder = scratch / "staged"
     yield folder

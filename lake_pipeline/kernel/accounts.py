@@ -57,8 +57,9 @@ def file_results(files: Iterable[ManifestFile], found: Observation, counts: Coun
     """
     for file in files:
         if file.id in found.unreadable:
+            kind = "TooLarge" if file.id in found.too_large else "Unreadable"
             yield FileResult(
-                file.id, file.key, "QUARANTINED", error_class="Unreadable", error_message=found.unreadable[file.id]
+                file.id, file.key, "QUARANTINED", error_class=kind, error_message=found.unreadable[file.id]
             )
         elif file.id in found.rows:
             yield _accounted(file, found, counts)

@@ -24,7 +24,7 @@ from lake_pipeline.kernel.fitting import fit
 from lake_pipeline.kernel.layout import Layout
 from lake_pipeline.kernel.matching import ahead
 from lake_pipeline.kernel.observed import Lens, Node
-from lake_pipeline.kernel.parquet_files import batches, check_expected, opened
+from lake_pipeline.kernel.parquet_files import batches, check_expected, count_rows, opened
 from lake_pipeline.kernel.parquet_types import observe_columns
 from lake_pipeline.kernel.scalars import as_json
 from lake_pipeline.kernel.source import RawFile, Unreadable
@@ -57,10 +57,8 @@ class ColumnSurvey:
     def look(self, files: list[RawFile], pool: Executor, depth: int) -> None:
         """Read every file once; only those that are whole show what columns there are."""
         for file, found in ahead(pool, self._look_at, files, depth):
-            if isinstance(found, Unreadable):
-                self.found.unreadable[file.id] = str(found)
-            elif isinstance(found, OSError):
-                self.found.vanished[file.id] = str(found)
+            if isinstance(found, Unreadable | OSError):
+                self.found.leave_out(file.id, found)
             else:
                 self.found.rows[file.id], schema = found
                 observe_columns(self.found.root, schema, file.key, self.lens)
@@ -75,7 +73,7 @@ class ColumnSurvey:
                 schema = parquet.schema_arrow
                 check_expected(file.path, schema, self.source.expect)
                 observe_columns(Node(), schema, file.key, self.lens)
-                return sum(batch.num_rows for batch in batches(parquet, file.path)), schema
+                return count_rows(parquet, file.path, self.source.max_unpacked_bytes), schema
         except (Unreadable, OSError) as error:
             return error
 

@@ -22,7 +22,11 @@ _TIMESTAMP = re.compile(
 )
 _UNUSABLE_IN_KEYS = re.compile("[\x00\ud800-\udfff]")
 _SURROGATE = re.compile("[\ud800-\udfff]")
-_BRACKETS = re.compile(r'[\[{]|[\]}]|"(?:[^"\\]|\\.)*"', re.DOTALL)
+# Possessive, for what could be tried again is remembered: a long string would take a hundred times its size.
+_BRACKETS = re.compile(r'[\[{]|[\]}]|"(?:[^"\\]++|\\.)*+"', re.DOTALL)
+# What a record over the limit is replaced by when it is cut off; JSON text begins with no NUL.
+_CUT = re.compile(rb"\x00(longer than source\.max_record_bytes, [\d,]+)\x00(.*)", re.DOTALL)
+_CUT_BYTES = 1024
 # A double holds 17 significant digits (IEEE 754 binary64); more would be dropped without a word.
 MAX_FLOAT_DIGITS = 17
 MAX_EXACT_INT = 2**53
@@ -92,12 +96,25 @@ _DECODER = json.JSONDecoder(
 )
 
 
+def cut_off(text: bytes, limit: int) -> bytes:
+    """What stands for a record of more than `limit` bytes: why it cannot be read, and how it begins."""
+    return b"\0longer than source.max_record_bytes, %b\0%b" % (f"{limit:,}".encode(), text[:_CUT_BYTES])
+
+
+def beginning(text: bytes) -> bytes:
+    """The record's text, or as much of it as is there where it was cut off."""
+    found = _CUT.fullmatch(text)
+    return found[2] if found else text
+
+
 def parse(text: bytes) -> JsonObject:
     """The record's object, numbers as `Number`.
 
     Raises:
-        BadRecord: it is not UTF-8, not JSON, nested deeper than `MAX_DEPTH`, or not an object.
+        BadRecord: it is too long, not UTF-8, not JSON, nested deeper than `MAX_DEPTH`, or not an object.
     """
+    if found := _CUT.fullmatch(text):
+        raise BadRecord(f"{found[1].decode()}; its first {_CUT_BYTES:,} bytes are kept here, all of it in the raw file")
     try:
         decoded = text.decode("utf-8")
         if text.count(b"[") + text.count(b"{") > MAX_DEPTH and _depth(decoded) > MAX_DEPTH:

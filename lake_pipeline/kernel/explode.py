@@ -14,6 +14,7 @@ from lake_pipeline.kernel import exact
 from lake_pipeline.kernel.exact import BadRecord, Duplicated, JsonObject, Number
 from lake_pipeline.kernel.matching import text_of
 from lake_pipeline.kernel.records import Block
+from lake_pipeline.kernel.source import TooLarge
 from lake_pipeline.schemas import Path
 
 # Every element brings its record's other values along, so one large record can become very many bytes.
@@ -25,34 +26,43 @@ _MEMBERS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _ELEMENTS = msgspec.json.Decoder(list[msgspec.Raw])
 _S = rb"[ \t\r\n]*"
 _OPEN = re.compile(_S + rb"\{")
-_KEY = re.compile(_S + rb",?" + _S + rb'"(?:[^"\\]|\\.)*"' + _S + b":" + _S)
+_KEY = re.compile(_S + rb",?" + _S + rb'"(?:[^"\\]++|\\.)*+"' + _S + b":" + _S)
 _CLOSE = re.compile(_S + rb"\}" + _S)
 
 
-def exploded(blocks: Iterator[Block], path: Path) -> Iterator[Block]:
+def exploded(blocks: Iterator[Block], path: Path, limit: int) -> Iterator[Block]:
     """The blocks with a text for each element of the array at `path`; as they are where the path is empty.
 
     In an element's text the element stands in the array's place. An empty array leaves one text, with null there.
     A record without the array, or one that cannot be read, stays as it was written.
+
+    Raises:
+        TooLarge: the texts that this adds to a file have more than `limit` bytes.
     """
-    return (part for block in blocks for part in _exploded(block, path)) if path else blocks
+    return _exploded(blocks, path, limit) if path else blocks
 
 
-def _exploded(block: Block, path: Path) -> Iterator[Block]:
-    texts: list[bytes] = []
-    lines: list[int] = []
-    size = added = 0
-    for index, line in enumerate(block.lines):
-        for number, text in enumerate(elements(text_of(block, index), path)):
-            texts.append(text)
-            lines.append(int(line))
-            added += number > 0
-            size += len(text)
-            if size >= BLOCK_BYTES:
-                yield _block(texts, lines, added)
-                texts, lines, size, added = [], [], 0, 0
-    if texts:
-        yield _block(texts, lines, added)
+def _exploded(blocks: Iterator[Block], path: Path, limit: int) -> Iterator[Block]:
+    grown = 0
+    for block in blocks:
+        texts: list[bytes] = []
+        lines: list[int] = []
+        size = added = 0
+        for index, line in enumerate(block.lines):
+            for number, text in enumerate(elements(text_of(block, index), path)):
+                texts.append(text)
+                lines.append(int(line))
+                size += len(text)
+                if number:
+                    added += 1
+                    grown += len(text)
+                    if grown > limit:
+                        raise TooLarge(f"flatten.explode adds more than source.max_unpacked_bytes to it, {limit:,}")
+                if size >= BLOCK_BYTES:
+                    yield _block(texts, lines, added)
+                    texts, lines, size, added = [], [], 0, 0
+        if texts:
+            yield _block(texts, lines, added)
 
 
 def _block(texts: list[bytes], lines: list[int], added: int) -> Block:

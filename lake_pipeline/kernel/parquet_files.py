@@ -9,18 +9,21 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from lake_pipeline.differences import admits
 from lake_pipeline.expectation import Expectation
 from lake_pipeline.kernel.parquet_types import kind_of
-from lake_pipeline.kernel.source import Unreadable
+from lake_pipeline.kernel.source import TooLarge, Unreadable
 from lake_pipeline.schemas import decimal_of
 
 _MAGIC = b"PAR1"
 # Magic, footer length and magic, with no footer between them.
 _LEAST_BYTES = 12
 _ROWS = 2**15
+# What a batch may hold where rows are large, or where many of them name one large value of a dictionary.
+_BATCH_BYTES = 2**28
 _READ_BYTES = 2**20
 
 
@@ -112,12 +115,32 @@ def batches(file: pq.ParquetFile, path: Path) -> Iterator[pa.RecordBatch]:
     """
     rows = 0
     coarse = _int96_columns(file)
-    fine = _nanoseconds(path, coarse) if coarse else None
-    for batch in file.iter_batches(batch_size=_ROWS):
+    at_once = _rows_at_once(file, path)
+    fine = _nanoseconds(path, coarse, at_once) if coarse else None
+    for batch in file.iter_batches(batch_size=at_once):
         rows += batch.num_rows
         yield _with_nanoseconds(batch, next(fine), coarse) if fine else batch
     if rows != file.metadata.num_rows:
         raise Unreadable(f"its footer says {file.metadata.num_rows:,} rows, and it holds {rows:,}")
+
+
+def count_rows(file: pq.ParquetFile, path: Path, limit: int) -> int:
+    """The rows that the file holds, every page of it decoded.
+
+    Raises:
+        TooLarge: it unpacks to more than `limit` bytes, by its footer or in fact.
+        Unreadable: as `batches` does.
+    """
+    unpacked = sum(file.metadata.row_group(group).total_byte_size for group in range(file.metadata.num_row_groups))
+    if unpacked > limit:
+        raise TooLarge(f"it unpacks to {unpacked:,} bytes, and source.max_unpacked_bytes is {limit:,}")
+    rows = unpacked = 0
+    for batch in batches(file, path):
+        rows += batch.num_rows
+        unpacked += batch.nbytes
+        if unpacked > limit:
+            raise TooLarge(f"it unpacks to more than source.max_unpacked_bytes, {limit:,}")
+    return rows
 
 
 def _int96_columns(file: pq.ParquetFile) -> list[int]:
@@ -132,10 +155,37 @@ def _int96_columns(file: pq.ParquetFile) -> list[int]:
     return found
 
 
-def _nanoseconds(path: Path, columns: list[int]) -> Iterator[pa.RecordBatch]:
+def _rows_at_once(file: pq.ParquetFile, path: Path) -> int:
+    """Rows of a batch that will fit into memory, however few bytes of the file say them."""
+    metadata = file.metadata
+    groups = [metadata.row_group(number) for number in range(metadata.num_row_groups)]
+    largest = max((group.total_byte_size // max(group.num_rows, 1) for group in groups), default=0)
+    columns = {
+        column.path_in_schema
+        for group in groups
+        for column in map(group.column, range(group.num_columns))
+        if column.physical_type == "BYTE_ARRAY" and column.has_dictionary_page
+    }
+    if columns:
+        with pq.ParquetFile(path, pre_buffer=False, buffer_size=_READ_BYTES, read_dictionary=sorted(columns)) as coded:
+            for number in range(len(groups)):
+                for batch in coded.iter_batches(1, row_groups=[number], columns=sorted(columns)):
+                    largest = max(largest, sum(map(_longest, batch.columns)))
+                    break
+    return min(_ROWS, max(1, _BATCH_BYTES // max(largest, 1)))
+
+
+def _longest(values: pa.Array[Any]) -> int:
+    """The bytes of a dictionary's longest value."""
+    if not isinstance(values, pa.DictionaryArray):
+        return 0
+    return pc.max(pc.binary_length(values.dictionary)).as_py() or 0
+
+
+def _nanoseconds(path: Path, columns: list[int], at_once: int) -> Iterator[pa.RecordBatch]:
     with pq.ParquetFile(path, pre_buffer=False, buffer_size=_READ_BYTES) as file:
         names = [file.schema_arrow.field(index).name for index in columns]
-        yield from file.iter_batches(batch_size=_ROWS, columns=names)
+        yield from file.iter_batches(batch_size=at_once, columns=names)
 
 
 def _with_nanoseconds(batch: pa.RecordBatch, fine: pa.RecordBatch, columns: list[int]) -> pa.RecordBatch:

@@ -101,6 +101,8 @@ def evaluate(
 
 def _evaluate(connection: duckdb.DuckDBPyConnection, check: _Check, blocking: bool) -> CheckOutcome:
     try:
+        if len(duckdb.extract_statements(check.offending)) != 1:
+            raise CheckInvalid(f"checks.{check.name}: it must be one expression")
         counted = connection.execute(f"SELECT count(*) FROM ({check.offending})").fetchone()
         offending = int(counted[0]) if counted else 0
         sample: list[dict[str, Any]] = []

@@ -15,7 +15,7 @@ from lake_pipeline.kernel.layout import Layout
 from lake_pipeline.kernel.matching import text_of
 from lake_pipeline.kernel.means import Means
 from lake_pipeline.kernel.quoting import identifier
-from lake_pipeline.kernel.records import array_place, read_blocks
+from lake_pipeline.kernel.records import MAX_DOCUMENT_BYTES, array_place, read_blocks
 from lake_pipeline.kernel.references import References
 from lake_pipeline.kernel.repair import Repairer
 from lake_pipeline.kernel.rows import RowStream
@@ -91,7 +91,9 @@ def without_records(file: RawFile, source: Source, erased: Container[int], targe
 
 def _texts(file: RawFile, source: Source, erased: Container[int]) -> Iterator[bytes]:
     place = 0
-    for block in read_blocks(file, source):
+    # A record that is too long to be converted stays as a whole; `read_blocks` would cut it off.
+    whole = source.model_copy(update={"max_record_bytes": MAX_DOCUMENT_BYTES})
+    for block in read_blocks(file, whole):
         for index in range(len(block)):
             if place not in erased:
                 yield text_of(block, index).rstrip(b"\r\n")
@@ -103,7 +105,7 @@ def _surroundings(file: RawFile, source: Source) -> tuple[bytes, bytes, bytes]:
     array = array_place(file, source)
     if array is None:
         return b"", b"\n", b"\n"
-    text = b"".join(text_chunks(file))
+    text = b"".join(text_chunks(file, source.max_unpacked_bytes))
     return text[: array[0]] + b"[\n", b"\n]" + text[array[1] :], b",\n"
 
 

@@ -11,10 +11,11 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from lake_pipeline.dataset import Source
 from lake_pipeline.kernel import exact
-from lake_pipeline.kernel.source import EMPTY, RawFile, Unreadable, text_chunks
+from lake_pipeline.kernel.source import EMPTY, RawFile, TooLarge, Unreadable, text_chunks
 
 # A JSON array or document is held whole (records of NDJSON are not); Arrow's offsets end at 2 GiB.
 MAX_DOCUMENT_BYTES = 2**31 - 2**24
@@ -37,27 +38,31 @@ class Block:
 
 
 def read_blocks(file: RawFile, source: Source) -> Iterator[Block]:
-    """The records of one raw file in order; a blank line is no record.
+    """The records of one raw file in order; a blank line is no record, and one over the limit is cut off.
 
     Raises:
+        TooLarge: it unpacks to more than the declaration allows, or is a document that cannot be held.
         Unreadable: the file as a whole is not what its format says, or holds nothing.
     """
+    chunks, limit = text_chunks(file, source.max_unpacked_bytes), source.max_record_bytes
     if file.span:
-        return _lines(text_chunks(file), file.span.line)
-    chunks = _skip_blank(text_chunks(file))
-    try:
-        head = next(chunks)
-    except StopIteration:
-        raise Unreadable(EMPTY) from None
+        return _lines(chunks, limit, file.span.line)
+    line = 1
+    for head in chunks:
+        if not head.isspace():
+            break
+        line += head.count(b"\n")
+    else:
+        raise Unreadable(EMPTY)
     text = chain([head], chunks)
     if is_lines(head, source):
-        return _lines(text)
+        return _lines(text, limit, line)
     first = head.lstrip(_WHITESPACE)[:1]
     if first not in (b"[", b"{"):
         raise Unreadable(f"not JSON: it starts with {head.lstrip(_WHITESPACE)[:8]!r}")
     if source.records is not None or first == b"[":
-        return _document(_whole(text), source.records)
-    return _document_or_lines(_whole(text))
+        return _document(_whole(text, source.max_unpacked_bytes), source.records, limit, line)
+    return _document_or_lines(_whole(text, source.max_unpacked_bytes), limit, line)
 
 
 def array_place(file: RawFile, source: Source) -> tuple[int, int] | None:
@@ -68,7 +73,7 @@ def array_place(file: RawFile, source: Source) -> tuple[int, int] | None:
     """
     if source.format == "ndjson":
         return None
-    text = _whole(text_chunks(file))
+    text = _whole(text_chunks(file, source.max_unpacked_bytes), source.max_unpacked_bytes)
     if source.records is not None:
         array = _array_at(text, source.records.split("."))
         return (start := _offset(text, array)), start + len(memoryview(array))
@@ -81,26 +86,15 @@ def is_lines(head: bytes, source: Source) -> bool:
     return source.format == "ndjson" or (source.records is None and any(map(_is_record, _first_lines(head, 1))))
 
 
-def _skip_blank(chunks: Iterator[bytes]) -> Iterator[bytes]:
-    """The chunks, whole, if any of them holds more than white space."""
-    held: list[bytes] = []
-    for chunk in chunks:
-        held.append(chunk)
-        if not chunk.isspace():
-            break
-    else:
-        return
-    yield b"".join(held)
-    yield from chunks
-
-
-def _whole(chunks: Iterator[bytes]) -> bytes:
+def _whole(chunks: Iterator[bytes], limit: int) -> bytes:
     parts: list[bytes] = []
     size = 0
     for chunk in chunks:
         size += len(chunk)
+        if size > limit:
+            raise TooLarge(f"a JSON array or document of more than source.max_unpacked_bytes, {limit:,}")
         if size > MAX_DOCUMENT_BYTES:
-            raise Unreadable("a JSON array or document of over 2 GiB; NDJSON has no such limit")
+            raise TooLarge("a JSON array or document of over 2 GiB; NDJSON has no such limit")
         parts.append(chunk)
     return b"".join(parts)
 
@@ -121,11 +115,11 @@ def _is_record(line: bytes) -> bool:
     return line.startswith(b"{") and _is_json(line)
 
 
-def _document_or_lines(text: bytes) -> Iterator[Block]:
+def _document_or_lines(text: bytes, limit: int, line: int) -> Iterator[Block]:
     """One document that spans lines; or else lines, if the second of them shows that the first is only a bad one."""
     if _is_json(text) or not any(map(_is_record, _first_lines(text, 2))):
-        return _document(text, None)
-    return _lines(iter([text]))
+        return _document(text, None, limit, line)
+    return _lines(iter([text]), limit, line)
 
 
 def _is_json(text: bytes) -> bool:
@@ -136,31 +130,38 @@ def _is_json(text: bytes) -> bool:
     return True
 
 
-def _lines(chunks: Iterator[bytes], line: int = 1) -> Iterator[Block]:
+def _lines(chunks: Iterator[bytes], limit: int, line: int) -> Iterator[Block]:
     carry: list[bytes] = []
+    size = 0
     for chunk in chain(chunks, [b""]):
-        end = chunk.rfind(b"\n") + 1 if chunk else 0
+        end = chunk.rfind(b"\n") + 1
         if chunk and not end:
-            carry.append(chunk)
-            if sum(map(len, carry)) > MAX_DOCUMENT_BYTES:
-                raise Unreadable(f"line {line} is longer than 2 GiB")
+            # Of a line over the limit only as much is held as shows that it is one.
+            carry.append(chunk[: max(limit + 1 - size, 0)])
+            size += len(carry[-1])
             continue
         data = b"".join([*carry, chunk[:end]])
-        carry = [chunk[end:]]
+        carry, size = [chunk[end:]], len(chunk) - end
         if data:
-            block, line = _split(data, line)
+            block, line = _split(data, limit, line)
             if len(block):
                 yield block
 
 
-def _split(data: bytes, first_line: int) -> tuple[Block, int]:
+def _split(data: bytes, limit: int, first_line: int) -> tuple[Block, int]:
     """The lines of the data as a block that shares its memory, and the number of the line after them."""
+    if data.isspace():
+        return Block(pa.array([], pa.string()), np.array([], np.int64)), first_line + data.count(b"\n")
     buffer = np.frombuffer(data, np.uint8)
     ends = np.flatnonzero(buffer == ord("\n")) + 1
     if not len(ends) or ends[-1] != len(data):
         ends = np.append(ends, len(data))
     offsets = np.concatenate(([0], ends)).astype(np.int32)
     texts = pa.StringArray.from_buffers(len(ends), pa.py_buffer(offsets), pa.py_buffer(data))
+    too_long = np.diff(offsets) > limit
+    if too_long.any():
+        cut = [exact.cut_off(data[offsets[i] : offsets[i + 1]], limit) for i in np.flatnonzero(too_long)]
+        texts = pc.replace_with_mask(texts, pa.array(too_long), _strings(cut))
     lines = np.arange(first_line, first_line + len(ends), dtype=np.int64)
     # A blank line starts with white space; few others do, so few are looked at.
     suspects = np.flatnonzero(buffer[offsets[:-1]] <= ord(" "))
@@ -172,7 +173,7 @@ def _split(data: bytes, first_line: int) -> tuple[Block, int]:
     return Block(texts, lines), first_line + len(ends)
 
 
-def _document(text: bytes, records: str | None) -> Iterator[Block]:
+def _document(text: bytes, records: str | None, limit: int, line: int) -> Iterator[Block]:
     """The elements of the array at the root or at the path `records`, or the document itself, as one record."""
     if records is None and text.lstrip(_WHITESPACE).startswith(b"{"):
         start, elements = 0, [bytes(_decode(text, msgspec.Raw, "not JSON"))]
@@ -183,7 +184,9 @@ def _document(text: bytes, records: str | None) -> Iterator[Block]:
         start, reason = _offset(text, array), f"no array of records at {records!r}"
         elements = list(map(bytes, _decode(array, list[msgspec.Raw], reason)))
     if elements:
-        yield Block(_strings(elements), _starts(text, start, elements))
+        lines = _starts(text, start, elements) + (line - 1)
+        cut = [exact.cut_off(element, limit) if len(element) > limit else element for element in elements]
+        yield Block(_strings(cut), lines)
 
 
 def _decode(text: bytes | msgspec.Raw, type_: Any, otherwise: str) -> Any:

@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from lake_pipeline.dataset import Source
-from lake_pipeline.kernel.exact import BadRecord
+from lake_pipeline.kernel.exact import BadRecord, beginning
 from lake_pipeline.kernel.explode import exploded
 from lake_pipeline.kernel.matching import Mask, ahead, matched, text_of
 from lake_pipeline.kernel.records import Block, read_blocks
@@ -108,7 +108,8 @@ class RowStream:
 
     def _blocks(self, files: list[RawFile]) -> Iterator[tuple[RawFile, Block, bool]]:
         for file in files:
-            for number, block in enumerate(exploded(read_blocks(file, self._source), self._explode)):
+            blocks = read_blocks(file, self._source)
+            for number, block in enumerate(exploded(blocks, self._explode, self._source.max_unpacked_bytes)):
                 yield file, block, (file.id, number) in self._plain_blocks
 
     def _plain(self, block: Block, known_plain: bool) -> tuple[pa.StringArray, Mask]:
@@ -153,6 +154,7 @@ class RowStream:
     def _set_aside(self, file: RawFile, line: int, reason: str, text: bytes) -> None:
         self.rows_quarantined[file.id] += 1
         entry: dict[str, Any] = {"file": file.key, "line": line, "reason": reason}
+        text = beginning(text)
         try:
             entry["raw"] = text.decode().rstrip("\r\n")
         except UnicodeDecodeError:

@@ -28,6 +28,10 @@ class Unreadable(Exception):
     """The file cannot be read as a whole; the message says why."""
 
 
+class TooLarge(Unreadable):
+    """The file would unpack to more than the declaration allows; the message names the field."""
+
+
 @dataclass(frozen=True)
 class Span:
     """Whole lines of a file: its bytes from `start` up to `end`, and the 1-based number of the first line.
@@ -51,13 +55,14 @@ class RawFile:
     alone: bool = False
 
 
-def text_chunks(file: RawFile) -> Iterator[bytes]:
+def text_chunks(file: RawFile, limit: int) -> Iterator[bytes]:
     """The file's text, about 8 MiB at a time. Its key says by its suffix (.gz, .zst) how it is compressed.
 
     Raises:
-        Unreadable: the compressed data is broken or ends early, or the text is not what its byte order mark says.
+        TooLarge: the compressed data unpacks to more than `limit` bytes.
+        Unreadable: it is broken or ends early, or the text is not what its byte order mark says.
     """
-    chunks = _bytes(file) if file.span is None else _span(file.path, file.span, file.alone)
+    chunks = _bytes(file, limit) if file.span is None else _span(file.path, file.span, file.alone)
     if file.span and file.span.start:
         yield from chunks
         return
@@ -81,8 +86,8 @@ def text_chunks(file: RawFile) -> Iterator[bytes]:
 
 
 def count_lines(file: RawFile) -> int:
-    """How many line ends there are."""
-    return sum(chunk.count(b"\n") for chunk in text_chunks(file))
+    """How many line ends there are in a span, or in a file that is not compressed."""
+    return sum(chunk.count(b"\n") for chunk in text_chunks(file, 0))
 
 
 def compression_of(key: str) -> str | None:
@@ -104,7 +109,7 @@ def _span(path: Path, span: Span, alone: bool) -> Iterator[bytes]:
             yield chunk
 
 
-def _bytes(file: RawFile) -> Iterator[bytes]:
+def _bytes(file: RawFile, limit: int) -> Iterator[bytes]:
     compression = compression_of(file.key)
     with file.path.open("rb") as raw:
         if compression is None:
@@ -116,7 +121,11 @@ def _bytes(file: RawFile) -> Iterator[bytes]:
         raw.seek(0)
         try:
             with pa.CompressedInputStream(pa.PythonFile(raw, "r"), compression) as stream:
+                unpacked = 0
                 while chunk := stream.read(CHUNK_BYTES):
+                    unpacked += len(chunk)
+                    if unpacked > limit:
+                        raise TooLarge(f"it unpacks to more than source.max_unpacked_bytes, {limit:,}")
                     yield chunk
         except OSError as error:
             raise Unreadable(f"the {compression} data is broken or ends early: {error}") from None

@@ -21,7 +21,7 @@ from lake_pipeline.kernel.explode import exploded
 from lake_pipeline.kernel.matching import Mask, ahead, matched, text_of
 from lake_pipeline.kernel.observed import Lens, Node, observe
 from lake_pipeline.kernel.records import Block, read_blocks
-from lake_pipeline.kernel.source import EMPTY, RawFile, Unreadable
+from lake_pipeline.kernel.source import EMPTY, RawFile, TooLarge, Unreadable
 from lake_pipeline.schemas import Schema
 
 _FIRST_LOOK = 64
@@ -35,7 +35,8 @@ class Observation:
 
     `rows`: records by file id, once settled only of files that can be read; `exploded`: rows that exploding an array
     adds to them; `bad`: those of both that cannot be read, and why the first cannot; `unreadable`: reason by file id,
-    for files that are to be quarantined whole; `vanished`: the same for files that went away.
+    for files that are to be quarantined whole, `too_large` those among them that unpack to more than is allowed;
+    `vanished`: reason for files that went away.
     """
 
     root: Node = field(default_factory=Node)
@@ -43,6 +44,7 @@ class Observation:
     exploded: Counter[int] = field(default_factory=Counter)
     bad: dict[int, tuple[int, str]] = field(default_factory=dict)
     unreadable: dict[int, str] = field(default_factory=dict)
+    too_large: set[int] = field(default_factory=set)
     vanished: dict[int, str] = field(default_factory=dict)
 
     def add(self, later: Observation) -> None:
@@ -54,7 +56,14 @@ class Observation:
             before, first = self.bad.get(id_, (0, reason))
             self.bad[id_] = before + count, first
         self.unreadable |= later.unreadable
+        self.too_large |= later.too_large
         self.vanished |= later.vanished
+
+    def leave_out(self, id_: int, error: Unreadable | OSError) -> None:
+        """Note why a file cannot be read, or that it went away."""
+        (self.unreadable if isinstance(error, Unreadable) else self.vanished)[id_] = str(error)
+        if isinstance(error, TooLarge):
+            self.too_large.add(id_)
 
     def settle(self, split: Container[int] = ()) -> None:
         """Set aside whole each file that has no readable record; of spans (files `split`) none can know by itself."""
@@ -129,7 +138,7 @@ class Survey:
             try:
                 self._look_at(file, pool, depth)
             except (Unreadable, OSError) as error:
-                (found.unreadable if isinstance(error, Unreadable) else found.vanished)[file.id] = str(error)
+                found.leave_out(file.id, error)
                 tainted |= self.lessons != before
         if tainted:
             found.root, self.pattern = Node(), None
@@ -139,26 +148,24 @@ class Survey:
 
     def _look_at(self, file: RawFile, pool: Executor, depth: int) -> None:
         rows = added = 0
-        reasons: list[str] = []
-        blocks = exploded(read_blocks(file, self.source), self.explode)
+        self.found.bad.pop(file.id, None)
+        blocks = exploded(read_blocks(file, self.source), self.explode, self.source.max_unpacked_bytes)
         for number, (block, (pattern, mask)) in enumerate(ahead(pool, self._match, blocks, depth)):
             rows += len(block)
             added += block.exploded
             if pattern != self.pattern and not mask.all():
                 pattern, mask = matched(block, self.pattern)  # the expression has widened since
             if not mask.all():
-                self._learn(file, block, np.flatnonzero(~mask), reasons)
+                self._learn(file, block, np.flatnonzero(~mask))
             elif pattern == self.pattern:
                 self.plain.add((file.id, number))
         self.found.rows[file.id] = rows - added
         self.found.exploded[file.id] = added
-        if reasons:
-            self.found.bad[file.id] = len(reasons), reasons[0]
 
     def _match(self, block: Block) -> tuple[str | None, Mask]:
         return matched(block, self.pattern)
 
-    def _learn(self, file: RawFile, block: Block, unknown: npt.NDArray[np.intp], reasons: list[str]) -> None:
+    def _learn(self, file: RawFile, block: Block, unknown: npt.NDArray[np.intp]) -> None:
         """Parse what no expression has recognised yet, widening the expression as soon as that shows anything new."""
         size, root = _FIRST_LOOK, self.found.root
         while len(unknown):
@@ -171,7 +178,8 @@ class Survey:
                     record = exact.parse(text_of(block, int(index)))
                     new |= not full and observe(root, record, f"{file.key}:{block.lines[index]}", self.lens)
                 except exact.BadRecord as error:
-                    reasons.append(str(error))
+                    count, first = self.found.bad.get(file.id, (0, str(error)))
+                    self.found.bad[file.id] = count + 1, first
             if new:
                 self.lessons += 1
                 self._refuse_width()

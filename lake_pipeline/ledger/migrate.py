@@ -15,14 +15,17 @@ MIGRATIONS = Path(__file__).parent / "migrations"
 _LOCK = 0x1A4E  # any number, as long as every starter takes the same
 
 
-def migrate(url: str) -> None:
+def migrate(url: str, owner: str | None = None) -> None:
     """Create or upgrade the schema `lake`; at once where it is current, and safe to call from many processes.
 
+    `owner` is the URL of a role that may, where that of `url` may not.
+
     Raises:
-        LedgerError: the server cannot be reached, or its schema is of a newer release than this one.
+        LedgerError: the server cannot be reached, its schema is of a newer release than this one, or it is of an older
+            one and the role may not change it.
     """
-    if current_revision(url) != HEAD:
-        _upgrade(url)
+    if (found := current_revision(url)) != HEAD:
+        _upgrade(owner or url, found)
 
 
 def current_revision(url: str) -> str | None:
@@ -36,16 +39,20 @@ def current_revision(url: str) -> str | None:
                 return None
             row = connection.execute("SELECT version_num FROM lake.alembic_version").fetchone()
             return row[0] if row else None
+    except psycopg.errors.InsufficientPrivilege as error:
+        raise LedgerError(
+            f"{shown_url(url)}: {error}; its owner allows it: `lake migrate`, then GRANT lake_app TO the role"
+        ) from error
     except psycopg.Error as error:
         raise failure(error, url) from error
 
 
-def _upgrade(url: str) -> None:
+def _upgrade(url: str, found: str | None) -> None:
     from alembic import command  # slow to import, and seldom needed
     from alembic.config import Config
     from alembic.util.exc import CommandError
     from sqlalchemy import NullPool, create_engine, text
-    from sqlalchemy.exc import SQLAlchemyError
+    from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
@@ -62,5 +69,12 @@ def _upgrade(url: str) -> None:
             f"the schema of {shown_url(url)} is at {current_revision(url)}, and this release knows up to {HEAD}:"
             " install the release that migrated it, or a later one"
         ) from error
+    except DBAPIError as error:
+        if isinstance(error.orig, psycopg.errors.InsufficientPrivilege):
+            raise LedgerError(
+                f"{shown_url(url)}: its schema is at revision {found or 'none'} and this release needs {HEAD}, which"
+                " this role may not make; run `lake migrate` with LAKE_MIGRATION_DATABASE_URL set to its owner's URL"
+            ) from error
+        raise LedgerError(f"{shown_url(url)}: {error}") from error
     except SQLAlchemyError as error:
         raise LedgerError(f"{shown_url(url)}: {error}") from error

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
-from urllib.parse import urlsplit
+
+from psycopg import ProgrammingError
+from psycopg.conninfo import conninfo_to_dict
 
 from lake_pipeline.errors import SettingsError
 from lake_pipeline.settings import Settings
@@ -42,6 +44,16 @@ def revive_embedded(settings: Settings) -> None:
         attach(settings.home_dir)
 
 
+def migration_url(settings: Settings) -> str:
+    """The libpq URL of the ledger's owner, which the migrations take: `LAKE_MIGRATION_DATABASE_URL`, or the ledger's.
+
+    Raises: as `database_url` does.
+    """
+    if settings.migration_database_url is not None:
+        return _with_scheme(settings.migration_database_url, "postgresql")
+    return database_url(settings)
+
+
 def sqlalchemy_url(url: str, driver: str) -> str:
     """A libpq URL as SQLAlchemy wants it, for the driver `psycopg2` or `psycopg`.
 
@@ -52,12 +64,21 @@ def sqlalchemy_url(url: str, driver: str) -> str:
 
 
 def shown_url(url: str) -> str:
-    """The URL without its password, for messages."""
-    password = urlsplit(url).password
-    return url.replace(f":{password}@", ":***@", 1) if password else url
+    """The URL without its passwords, for messages."""
+    # From the first colon after the user to the last `@`: a password whose `@` or `/` is not encoded is one as well.
+    hidden = re.sub(r"(://[^:/?#@]*):.*@", r"\1:***@", url, flags=re.DOTALL)
+    return re.sub(r"([?&]\w*password=)[^&]*", r"\1***", hidden, flags=re.IGNORECASE)
 
 
 def _with_scheme(url: str, scheme: str) -> str:
-    if not _SCHEME.match(url):
-        raise SettingsError("LAKE_DATABASE_URL must look like postgresql://user:password@host:5432/database")
-    return _SCHEME.sub(f"{scheme}://", url, count=1)
+    text = _SCHEME.sub(f"{scheme}://", url, count=1)
+    try:
+        if _SCHEME.match(url):
+            conninfo_to_dict(_SCHEME.sub("postgresql://", url, count=1))
+            return text
+    except ProgrammingError:
+        pass  # its message would show a part of the password
+    raise SettingsError(
+        "LAKE_DATABASE_URL must look like postgresql://user:password@host:5432/database, with every other character of"
+        " a name or password than letters, digits and ._~- percent-encoded"
+    ) from None

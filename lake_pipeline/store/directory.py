@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import re
 import shutil
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import BinaryIO
@@ -30,37 +33,77 @@ from lake_pipeline.store.objects import (
     translate,
     translated,
 )
+from lake_pipeline.store.paths import is_path
+
+logger = logging.getLogger(__name__)
 
 # Renames and links at once: a directory may be a network's.
 _AT_ONCE = 32
+# What obstore calls a file that it is still writing.
+_UNFINISHED = re.compile(r".*#\d+", re.DOTALL)
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Directory:
-    """The objects below a directory, which is made where it is missing."""
+    """The objects below a directory, which is made where it is missing.
+
+    A symbolic link below it is no object and no folder, wherever it leads: nothing is read, written, moved or deleted
+    through one. The directory itself may be one.
+    """
 
     def __init__(self, root: Path) -> None:
         self._root = root
         with translated(str(root)):
             self._store = LocalStore(root, mkdir=True, automatic_cleanup=True)
 
+    def path(self, key: str, error: type[StoreError] = StoreError) -> Path:
+        """Where the key's object is, or is to be.
+
+        Raises:
+            StoreError: of the kind `error`, where a link is on the way or the key is no path below the root.
+        """
+        if not is_path(key):
+            raise StoreError(f"{key}: a directory cannot hold such a key")
+        place = str(self._root)
+        for name in key.split("/"):
+            place = f"{place}/{name}"
+            if os.path.islink(place):  # noqa: PTH114 - a Path for each of a million keys takes long
+                raise error(f"{key}: {place} is a symbolic link, and none is followed")
+        return Path(place)
+
     def list(self, folder: str, after: str) -> Iterator[list[StoredObject]]:
         with translated(folder):
-            yield from batched(self._walk(folder.rstrip("/"), after), PAGE)
+            if inner := folder.rstrip("/"):
+                self.path(inner)
+            yield from batched(self._walk(inner, after), PAGE)
 
     def _walk(self, folder: str, after: str) -> Iterator[StoredObject]:
         # A directory lists in no order, and only key order can be resumed: sort one folder at a time.
-        here = obstore.list_with_delimiter(self._store, folder or None)
-        entries: list[tuple[str, StoredObject | None]] = [(f"{inner}/", None) for inner in here["common_prefixes"]]
-        entries += [(meta["path"], described(meta)) for meta in here["objects"]]
-        for key, stored in sorted(entries, key=lambda entry: entry[0]):
-            if stored is None:
+        for key, entry in sorted(self._entries(folder), key=lambda item: item[0]):
+            if key.endswith("/"):
                 if key > after or after.startswith(key):
                     yield from self._walk(key.rstrip("/"), after)
             elif key > after:
-                yield stored
+                with suppress(FileNotFoundError):  # it went meanwhile
+                    yield _described(key, entry.stat(follow_symlinks=False))
+
+    def _entries(self, folder: str) -> Iterator[tuple[str, os.DirEntry[str]]]:
+        """Folders, whose keys end in a slash, and files of a folder; links and names that no key can have left out."""
+        with suppress(FileNotFoundError, NotADirectoryError), os.scandir(self._root / folder) as found:
+            for entry in found:
+                key = f"{folder}/{entry.name}" if folder else entry.name
+                if entry.is_symlink():
+                    logger.warning("left alone, for it is a symbolic link, and none is followed: %r", key)
+                elif not is_path(entry.name) or any("\ud800" <= letter <= "\udfff" for letter in entry.name):
+                    logger.warning("left alone, for no key can have its name: %r", key)
+                elif entry.is_dir(follow_symlinks=False):
+                    yield f"{key}/", entry
+                elif entry.is_file(follow_symlinks=False) and not _UNFINISHED.fullmatch(entry.name):
+                    yield key, entry
 
     def head(self, key: str) -> StoredObject:
         with translated(key):
+            self.path(key, ObjectMissing)
             return described(obstore.head(self._store, key))
 
     def heads(self, keys: Sequence[str]) -> Sequence[StoredObject | None]:
@@ -68,24 +111,27 @@ class Directory:
 
     def get(self, key: str, etag: str | None) -> bytes:
         with translated(key):
+            self.path(key, ObjectMissing)
             return bytes(obstore.get(self._store, key, options=if_match(etag)).bytes())
 
     def get_range(self, key: str, start: int, length: int, etag: str | None) -> bytes:
         with translated(key):
+            self.path(key, ObjectMissing)
             options = if_match(etag) | {"range": (start, start + length)}
             return bytes(obstore.get(self._store, key, options=options).bytes())
 
     def stream(self, key: str) -> Iterator[bytes]:
         with translated(key):
+            self.path(key, ObjectMissing)
             for chunk in obstore.get(self._store, key).stream(min_chunk_size=2**20):
                 yield bytes(chunk)
 
     def open(self, key: str, found: StoredObject | None) -> BinaryIO:  # noqa: ARG002 - it is at hand
         with translated(key):
-            return (self._root / key).open("rb")
+            return self.path(key, ObjectMissing).open("rb")
 
     def fetch(self, key: str, target: Path, size: int | None, etag: str | None) -> Path:  # noqa: ARG002 - read in place
-        path = self._root / key
+        path = self.path(key, ObjectMissing)
         if not path.is_file():
             raise ObjectMissing(key)
         if size is not None or etag is not None:
@@ -94,21 +140,24 @@ class Directory:
 
     def put(self, key: str, data: bytes) -> None:
         with translated(key):
+            self.path(key)
             obstore.put(self._store, key, data)
 
     def put_new(self, key: str, data: bytes) -> bool:
         with translated(key):
+            self.path(key)
             return create(self._store, key, data)
 
     def upload(self, files: Sequence[tuple[Path, str]]) -> None:
         for path, key in files:
             with translated(key), path.open("rb") as file:
+                self.path(key)
                 obstore.put(self._store, key, file)
 
     def copy(self, copies: Sequence[Copy]) -> None:
         def link(item: Copy) -> None:
             with translated(item.source):
-                _link(self._root / item.source, self._root / item.target)
+                _link(self.path(item.source, ObjectMissing), self.path(item.target))
 
         each(link, copies, _AT_ONCE)
 
@@ -129,7 +178,7 @@ class Directory:
         Raises:
             ObjectChanged: it was another version, and is at the source again unless a newer one has landed there.
         """
-        source, target = self._root / item.source, self._root / item.target
+        source, target = self.path(item.source, ObjectMissing), self.path(item.target)
         target.parent.mkdir(parents=True, exist_ok=True)
         source.replace(target)
         try:
@@ -139,12 +188,18 @@ class Directory:
             raise ObjectChanged(f"{item.source} is another version by now") from None
 
     def delete(self, keys: Sequence[str]) -> None:
-        if there := [key for key in keys if (self._root / key).exists()]:
+        if there := [key for key in keys if self._holds(key)]:
             with translated(there[0]):
                 obstore.delete(self._store, there)
 
+    def _holds(self, key: str) -> bool:
+        try:
+            return self.path(key, ObjectMissing).exists()
+        except ObjectMissing:
+            return False
+
     def delete_folder(self, folder: str) -> None:
-        path = self._root / folder
+        path = self.path(folder.rstrip("/")) if folder else self._root
         try:
             with translated(folder):
                 shutil.rmtree(path)
@@ -156,6 +211,13 @@ class Directory:
 
     def tells_by_etag(self, key: str, *etags: str) -> bool:  # noqa: ARG002 - a rename keeps it
         return True
+
+
+def _described(key: str, found: os.stat_result) -> StoredObject:
+    """A file as obstore tells of it."""
+    micros = found.st_mtime_ns // 1000
+    etag = f"{found.st_ino:x}-{max(micros, 0):x}-{found.st_size:x}"
+    return StoredObject(key, found.st_size, etag, _EPOCH + timedelta(microseconds=micros))
 
 
 def put_back(taken: Path, source: Path) -> None:

@@ -50,6 +50,14 @@ class Store:
         """What a query engine or a person calls the object."""
         return f"{self.url}/{key}"
 
+    def local_path(self, key: str) -> Path | None:
+        """Where the key's object is, or is to be, on this machine's disk; None where the store is not.
+
+        Raises:
+            StoreError: a symbolic link is on the way, or the key is no path.
+        """
+        return self._objects.path(key.rstrip("/")) if isinstance(self._objects, Directory) else None
+
     def list(self, prefix: str, *, after: str | None = None) -> Iterator[list[StoredObject]]:
         """Objects below a folder in key order, 1,000 a page at most; `after` skips keys up to and including it."""
         folder = prefix.rstrip("/")
