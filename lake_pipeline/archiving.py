@@ -37,6 +37,30 @@ def archive(dataset: Dataset, store: Store, ledger: Ledger, manifest_id: str | N
         for error in outcomes:
             if error is not None and not isinstance(error, (ObjectMissing, ObjectChanged)):
                 raise error
+    return moved + _archive_again(dataset, store, ledger)
+
+
+def _archive_again(dataset: Dataset, store: Store, ledger: Ledger) -> int:
+    """Move files that landed again, the same bytes under the same key, over the copies of them that were moved before.
+
+    So a copy that was lost is there again. One that holds anything else by now, such as a mended file, stays as it is.
+    """
+    moved = 0
+    for files in batched(ledger.relanded_files(dataset.name), _BATCH):
+        held = zip(files, store.heads([file.location for file in files]), strict=True)
+        same = [file for file, there in held if there is None or store.is_copy_of(there, file.size, file.etag)]
+        outcomes = store.move_all([Move(file.key, file.location, file.size, file.etag) for file in same])
+        # Where another version lies there, or nothing does, it was seen before it was moved away.
+        done = [
+            file
+            for file, error in zip(same, outcomes, strict=True)
+            if error is None or isinstance(error, (ObjectMissing, ObjectChanged))
+        ]
+        ledger.record_archived(dataset.name, [(file.id, file.location) for file in done])
+        moved += sum(error is None for error in outcomes)
+        for error in outcomes:
+            if error is not None and not isinstance(error, (ObjectMissing, ObjectChanged)):
+                raise error
     return moved
 
 

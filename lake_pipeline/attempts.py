@@ -13,7 +13,15 @@ from lake_pipeline.archiving import archive
 from lake_pipeline.catalog.contract import catalog_of
 from lake_pipeline.dataset import Dataset
 from lake_pipeline.engines.task import Task, read_results
-from lake_pipeline.errors import DeclarationError, EngineUnreachable, LakeError, LeaseLost, LedgerError, SchemaRaced
+from lake_pipeline.errors import (
+    DeclarationError,
+    EngineUnreachable,
+    LakeError,
+    LeaseLost,
+    LedgerError,
+    SchemaRaced,
+    VersionsWithdrawn,
+)
 from lake_pipeline.failpoints import failpoint
 from lake_pipeline.kernel.results import Results
 from lake_pipeline.lake import Lake
@@ -22,6 +30,7 @@ from lake_pipeline.manifests import Manifest
 from lake_pipeline.notices.telling import tell
 from lake_pipeline.planning import current_manifest
 from lake_pipeline.publishing import clean, publish
+from lake_pipeline.versions import withdraw_failed
 from lake_pipeline.workers import worker_name
 
 _log = logging.getLogger(__name__)
@@ -45,6 +54,7 @@ def run_attempt(lake: Lake, dataset: Dataset, manifest_id: str, engine: Callable
 
     Raises:
         LeaseLost: another worker holds the manifest, or took it over.
+        VersionsWithdrawn: new versions cannot be read; without them the manifest is committed as it was, or due again.
         LakeError: the attempt failed; the ledger says so too, and the manifest may be tried again.
     """
     ledger, store = lake.ledger, lake.store
@@ -56,6 +66,11 @@ def run_attempt(lake: Lake, dataset: Dataset, manifest_id: str, engine: Callable
             manifest = current_manifest(ledger, store, dataset, manifest_id)
             results, leftovers = _convert_and_publish(lake, dataset, manifest_id, attempt, engine)
     except LeaseLost:
+        raise
+    except VersionsWithdrawn:
+        # The ledger says so already, and nothing of the table was touched.
+        archive(dataset, store, ledger, manifest_id)
+        tell(lake, dataset)
         raise
     except BaseException as error:
         with suppress(LeaseLost):
@@ -120,6 +135,7 @@ def _convert_and_publish(
         engine(task)
         failpoint("attempt.converted")
         results = read_results(lake.store, task)
+        withdraw_failed(lake, dataset, manifest_id, attempt, results)
         try:
             return results, publish(task, results, lake.store, lake.ledger)
         except SchemaRaced:

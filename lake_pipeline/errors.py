@@ -97,6 +97,10 @@ class ReplayIncomplete(LakeError):
     """A replay cannot read every file whose rows are in the table, so the table keeps them as they are."""
 
 
+class VersionsWithdrawn(LakeError):
+    """New versions of files cannot be converted, so the rows of the old ones stay."""
+
+
 class ConservationError(LakeError):
     """Rows read and exploded are not rows written, quarantined and dropped, so nothing was published."""
 

@@ -14,6 +14,7 @@ from lake_pipeline.notices.telling import tell
 from lake_pipeline.planning import BACKOFF, plan
 from lake_pipeline.publishing import clean, release
 from lake_pipeline.quarantine import clear_records
+from lake_pipeline.versions import withdraw_lost
 
 
 def finish_interrupted(lake: Lake, dataset: Dataset) -> int:
@@ -73,8 +74,14 @@ def due_work(
     """Plan pending files and return the manifests to begin, oldest first, `limit` at most.
 
     `flush` plans what is there without waiting for more files. With `keys`, only these files and their manifests.
+    New versions of files that are gone or were overwritten are withdrawn from the manifests to begin.
     """
     now = datetime.now(UTC)
     plan(dataset, lake.ledger, lake.store, now=now, flush=flush, max_manifests=limit, backoff=backoff, keys=keys)
     tell(lake, dataset)
-    return lake.ledger.due_manifests(dataset.name, limit, dataset.batch.max_retries, keys=keys)
+    due = lake.ledger.due_manifests(dataset.name, limit, dataset.batch.max_retries, keys=keys)
+    if due and withdraw_lost(lake, dataset, [manifest.manifest_id for manifest in due]):
+        # What lies under such a key may be an older version that came back.
+        archive(dataset, lake.store, lake.ledger)
+        return lake.ledger.due_manifests(dataset.name, limit, dataset.batch.max_retries, keys=keys)
+    return due

@@ -47,7 +47,7 @@ def check_blocking(results: Results) -> None:
             raise CheckFailed(f"{check.name}: {check.offending:,} rows offend{example}", results.checks)
 
 
-def check_replay(results: Results) -> None:
+def check_replay(results: Results, dataset: str, manifest_id: str) -> None:
     """Every file of a manifest that was committed before must be read again: its rows would be gone otherwise.
 
     Raises:
@@ -55,7 +55,10 @@ def check_replay(results: Results) -> None:
     """
     if missed := [file for file in results.files if file.status != "SUCCEEDED"]:
         more = f" (and {len(missed) - 1:,} more)" if len(missed) > 1 else ""
-        raise ReplayIncomplete(f"{missed[0].key}: {missed[0].error_message}{more}")
+        raise ReplayIncomplete(
+            f"{missed[0].key}: {missed[0].error_message}{more}; land it again under that key, or a new version of it,"
+            f" then `lake run {dataset}` and, if need be, `lake requeue {dataset} --manifest {manifest_id}`"
+        )
 
 
 def publish(task: Task, results: Results, store: Store, ledger: Ledger) -> list[str]:
@@ -77,7 +80,7 @@ def publish(task: Task, results: Results, store: Store, ledger: Ledger) -> list[
     dataset, manifest_id = task.dataset, task.manifest_id
     before = ledger.manifest(dataset.name, manifest_id)
     if before.committed_at is not None:
-        check_replay(results)
+        check_replay(results, dataset.name, manifest_id)
     prefix = dataset.output_prefix(before.landing_group)
     outputs = [OutputFile(prefix + file.path, file.rows, file.bytes, file.file_id) for file in results.outputs]
     staged = [task.staging + file.key for file in results.outputs]

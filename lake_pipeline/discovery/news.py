@@ -51,7 +51,8 @@ def take_in(
         waiting = ledger.unconverted(dataset.name, [key for event, key in ours if event.kind == "deleted"])
         created = [(key, event.etag or "") for event, key in ours if event.kind == "created"]
         unknown = ledger.unknown_versions(dataset.name, created)
-        places = {key for key, _ in unknown} | set(waiting.values())
+        relanded = ledger.archived_versions(dataset.name, created)
+        places = {key for key, _ in unknown} | relanded | set(waiting.values())
         # Before they are looked at: what lands under such a key after that is no longer meant.
         waiting = ledger.unconverted(dataset.name, sorted(places))
         found, refused = _look(store, places)

@@ -12,6 +12,7 @@ from lake_pipeline import workers
 from lake_pipeline.errors import LeaseLost, LedgerError, SchemaRaced
 from lake_pipeline.failpoints import failpoint
 from lake_pipeline.ledger.connection import Connection, LedgerConnection
+from lake_pipeline.ledger.messages import postgres_text
 from lake_pipeline.ledger.models import DueManifest, FileOutcome, OutputFile, SchemaChange
 from lake_pipeline.manifests import ManifestFile
 
@@ -208,7 +209,7 @@ class AttemptLedger(LedgerConnection):
 
     def _fail(self, connection: Connection, dataset: str, manifest_id: str, message: str) -> None:
         this = {"dataset": dataset, "manifest_id": manifest_id}
-        message = _text(message)
+        message = postgres_text(message)
         waiting = [key for (key,) in self._queries.keys_with_waiting_version(connection, **this)]
         self._queries.fail_files(connection, **this, message=message)
         self._queries.fail_manifest(connection, **this, message=message)
@@ -244,7 +245,7 @@ class AttemptLedger(LedgerConnection):
             dropped=[file.rows_dropped for file in files],
             exploded=[file.rows_exploded for file in files],
             classes=[file.error_class for file in files],
-            messages=[file.error_message and _text(file.error_message) for file in files],
+            messages=[file.error_message and postgres_text(file.error_message) for file in files],
         )
         left = self._queries.unfinished_files(connection, **this)
         if left or finished != len(files):
@@ -276,8 +277,3 @@ class AttemptLedger(LedgerConnection):
         )
         if written != len(outputs):
             raise LedgerError(f"{dataset} {manifest_id}: one of its outputs is another manifest's")
-
-
-def _text(message: str) -> str:
-    """What is said of a broken file may hold a NUL or half of a surrogate pair, which Postgres text cannot."""
-    return message.encode(errors="backslashreplace").decode().replace("\0", "\\0")

@@ -32,6 +32,7 @@ _RECORDS = {
         models.ManifestSummary,
         models.OutputFile,
         models.PendingWork,
+        models.Replacement,
         models.SchemaVersion,
         models.ShownPartition,
     )

@@ -24,7 +24,7 @@ class DiscoveryLedger(LedgerConnection):
 
         A new ETag under a known key is a new version. Where the old one has rows in the lake, its manifest is planned
         again with the new version in its place; where it is being converted, the new one waits for that; else the old
-        one is SUPERSEDED at once.
+        one is SUPERSEDED at once. A known version that was moved away and is here again is marked, to be moved again.
 
         What is older than a known version of its key may have been seen before that one landed, and be registered too
         late. So `etag_now` is asked what lies under the key, while nobody else registers; another version counts as
@@ -42,6 +42,7 @@ class DiscoveryLedger(LedgerConnection):
                 restored = [key for (key,) in self._queries.restore_incoming(connection, dataset=dataset)]
                 new += len(restored)
                 versioned += restored
+                self._queries.mark_relanded(connection, dataset=dataset)
             self._settle_versions(connection, dataset, versioned)
             if cursor is not None:
                 self._queries.save_cursor(connection, dataset=dataset, last_key=cursor)
@@ -95,6 +96,13 @@ class DiscoveryLedger(LedgerConnection):
         """Id and key of the versions of these keys that wait or have failed, with no rows in the lake."""
         with self._transaction() as connection:
             return dict(self._queries.unconverted_versions(connection, dataset=dataset, keys=keys))
+
+    def archived_versions(self, dataset: str, versions: list[tuple[str, str]]) -> set[str]:
+        """The keys of those of these (key, ETag) that were moved away, so that one lying there has landed again."""
+        keys, etags = zip(*versions, strict=True) if versions else ((), ())
+        with self._transaction() as connection:
+            found = self._queries.archived_versions(connection, dataset=dataset, keys=list(keys), etags=list(etags))
+            return {key for (key,) in found}
 
     def supersede_deleted(self, dataset: str, ids: list[int], message: str) -> int:
         """The objects of these versions were deleted before they were converted; how many versions that ends."""

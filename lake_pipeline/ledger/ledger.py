@@ -10,12 +10,14 @@ from lake_pipeline.ledger.outputs import OutputLedger
 from lake_pipeline.ledger.planning import PlanningLedger
 from lake_pipeline.ledger.reading import ReadingLedger
 from lake_pipeline.ledger.requeue import RequeueLedger
+from lake_pipeline.ledger.versions import VersionLedger
 
 
 class Ledger(
     DiscoveryLedger,
     PlanningLedger,
     RequeueLedger,
+    VersionLedger,
     OutputLedger,
     CatalogueLedger,
     ReadingLedger,

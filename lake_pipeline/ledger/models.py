@@ -266,6 +266,28 @@ class ArchivableFile:
 
 
 @dataclass(frozen=True)
+class Replacement:
+    """A new version that waits in a committed manifest to replace an older one's rows; `location`: where it lies."""
+
+    id: int
+    manifest_id: str
+    key: str
+    etag: str
+    size: int
+    location: str
+
+
+@dataclass(frozen=True)
+class Withdrawal:
+    """What becomes of a new version that cannot be converted, and why."""
+
+    id: int
+    status: Literal["SUPERSEDED", "QUARANTINED"]
+    error_class: str
+    error_message: str
+
+
+@dataclass(frozen=True)
 class SchemaChange:
     """The schema that an attempt wants next; `expected_version` is what it started from, 0 where there was none."""
 

@@ -111,6 +111,11 @@ class OutputLedger(LedgerConnection):
         with self._transaction() as connection:
             return list(self._queries.files_to_archive(connection, dataset=dataset, manifest_id=manifest_id))
 
+    def relanded_files(self, dataset: str) -> list[ArchivableFile]:
+        """Raw files that were moved away, to `location`, and were seen under their keys again since."""
+        with self._transaction() as connection:
+            return list(self._queries.relanded_files(connection, dataset=dataset))
+
     def prune_files(self, dataset: str, keep: timedelta) -> int:
         """Forget archived files of manifests that were committed longer than `keep` ago; how many those were.
 

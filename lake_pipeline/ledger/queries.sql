@@ -65,7 +65,7 @@ UPDATE lake.file_processing_status f
 SET id = DEFAULT, status = 'PENDING', manifest_id = NULL, retry_count = 0, error_class = NULL, error_message = NULL,
     last_modified = i.last_modified, discovered_at = now(), claimed_at = NULL, processed_at = NULL, rows_read = NULL,
     rows_written = NULL, rows_rescued = NULL, rows_quarantined = NULL, rows_dropped = NULL, rows_exploded = NULL,
-    archived_key = NULL
+    archived_key = NULL, relanded = false
 FROM incoming i
 WHERE f.dataset = :dataset AND f.s3_key = i.s3_key AND f.etag = i.etag AND f.status = 'SUPERSEDED'
     -- A late notice of the old upload is not a new upload.
@@ -74,6 +74,13 @@ WHERE f.dataset = :dataset AND f.s3_key = i.s3_key AND f.etag = i.etag AND f.sta
         WHERE newest.dataset = f.dataset AND newest.s3_key = f.s3_key ORDER BY newest.id DESC LIMIT 1
     )
 RETURNING f.s3_key;
+
+-- name: mark_relanded(dataset)!
+-- Versions that were moved away and lie where they landed again: the same bytes were uploaded once more.
+UPDATE lake.file_processing_status f SET relanded = true
+FROM incoming i
+WHERE f.dataset = :dataset AND f.s3_key = i.s3_key AND f.etag = i.etag AND f.size = i.size
+    AND f.status <> 'SUPERSEDED' AND f.archived_key IS NOT NULL AND NOT f.relanded;
 
 -- name: attach_new_versions(dataset, keys)!
 -- Where an older version has rows in the lake, its manifest is planned again with the new one in its place.
@@ -99,15 +106,20 @@ WITH newest AS (
     UPDATE lake.manifests m SET state = 'PLANNED', failures = 0, error_message = NULL, planned_at = now()
     WHERE m.dataset = :dataset AND m.manifest_id IN (SELECT manifest_id FROM holder)
 )
-UPDATE lake.file_processing_status f SET manifest_id = holder.manifest_id
+UPDATE lake.file_processing_status f SET manifest_id = holder.manifest_id, rows_written = NULL
 FROM holder WHERE f.id = holder.id;
 
 -- name: supersede_old_versions(dataset, keys)!
--- Older versions that are not being converted, and whose rows are not in the lake, are done with.
+-- Older versions that are not being converted, and whose rows are not in the lake, are done with. One that waits for a
+-- replay has rows there: a count of them is what only a commit gives to a file of a manifest.
 UPDATE lake.file_processing_status older SET status = 'SUPERSEDED'
 FROM unnest(:keys::text[]) AS k (s3_key)
 WHERE older.dataset = :dataset AND older.s3_key = k.s3_key
     AND older.status IN ('PENDING', 'FAILED', 'QUARANTINED')
+    AND NOT (older.status <> 'QUARANTINED' AND older.rows_written IS NOT NULL AND EXISTS (
+        SELECT FROM lake.manifests m
+        WHERE m.dataset = older.dataset AND m.manifest_id = older.manifest_id AND m.committed_at IS NOT NULL
+    ))
     AND EXISTS (
         SELECT FROM lake.file_processing_status newer
         WHERE newer.dataset = :dataset AND newer.s3_key = k.s3_key AND newer.id > older.id
@@ -124,6 +136,12 @@ WHERE dataset = :dataset AND s3_key = ANY (:keys) AND status IN ('PENDING', 'FAI
 UPDATE lake.file_processing_status
 SET status = 'SUPERSEDED', error_class = 'ObjectDeleted', error_message = :message, processed_at = clock_timestamp()
 WHERE dataset = :dataset AND id = ANY (:ids) AND status IN ('PENDING', 'FAILED') AND manifest_id IS NULL;
+
+-- name: archived_versions(dataset, keys, etags)
+-- Those of the object versions that were moved away, so that they can lie under their keys only if they landed again.
+SELECT f.s3_key FROM unnest(:keys::text[], :etags::text[]) AS k (s3_key, etag)
+JOIN lake.file_processing_status f ON f.dataset = :dataset AND f.s3_key = k.s3_key AND f.etag = k.etag
+WHERE f.status <> 'SUPERSEDED' AND f.archived_key IS NOT NULL AND NOT f.relanded;
 
 -- name: save_cursor(dataset, last_key)!
 -- Remember how far a listing came.
@@ -152,7 +170,7 @@ SET url = excluded.url, files = excluded.files, rows = excluded.rows, updated_at
 
 -- name: revive_failed(dataset, max_retries, backoff, keys)!
 -- Failed files whose backoff, doubled with each failure, has passed are claimable again.
-UPDATE lake.file_processing_status SET status = 'PENDING'
+UPDATE lake.file_processing_status SET status = 'PENDING', rows_written = NULL
 WHERE dataset = :dataset AND status = 'FAILED' AND manifest_id IS NULL AND retry_count <= :max_retries
     AND (:keys::text[] IS NULL OR s3_key = ANY (:keys))
     AND processed_at + :backoff::interval * power(2, retry_count - 1) <= now();
@@ -200,7 +218,8 @@ WITH candidate AS (
     FROM candidate WINDOW by_id AS (ORDER BY id)
 ), claimed AS (
     UPDATE lake.file_processing_status f
-    SET status = 'PROCESSING', manifest_id = :manifest_id, claimed_at = now(), error_class = NULL, error_message = NULL
+    SET status = 'PROCESSING', manifest_id = :manifest_id, claimed_at = now(), rows_written = NULL, error_class = NULL,
+        error_message = NULL
     FROM counted
     WHERE f.id = counted.id AND (counted.position = 1 OR counted.total <= :max_bytes)
     RETURNING f.id, f.s3_key, f.etag, f.size, f.archived_key
@@ -346,7 +365,7 @@ WHERE dataset = :dataset AND manifest_id = :manifest_id AND status IN ('PENDING'
 -- name: commit_manifest(dataset, manifest_id, schema_version, quarantined_records, metrics)!
 -- The manifest is done.
 UPDATE lake.manifests
-SET state = 'COMMITTED', committed_at = clock_timestamp(), changes = changes + 1, failures = 0,
+SET state = 'COMMITTED', committed_at = clock_timestamp(), changes = changes + 1, failures = 0, replay = false,
     lease_expires_at = NULL, error_message = NULL, schema_version = :schema_version,
     quarantined_records = :quarantined_records, metrics = :metrics,
     -- A run that another engine took over from has no part in these rows.
@@ -363,6 +382,63 @@ WHERE dataset = :dataset AND manifest_id = :manifest_id;
 UPDATE lake.file_processing_status
 SET status = 'FAILED', retry_count = retry_count + 1, error_message = :message, processed_at = clock_timestamp()
 WHERE dataset = :dataset AND manifest_id = :manifest_id AND status = 'PROCESSING';
+
+-- ---------------------------------------------------------------- versions
+
+-- name: replacements(dataset, manifest_ids)
+-- record_class: Replacement
+-- New versions that wait in committed manifests to replace the rows of an older one. Only a commit counts rows.
+SELECT f.id, f.manifest_id, f.s3_key AS key, f.etag, f.size, coalesce(f.archived_key, f.s3_key) AS location
+FROM lake.file_processing_status f JOIN lake.manifests m USING (dataset, manifest_id)
+WHERE f.dataset = :dataset AND f.manifest_id = ANY (:manifest_ids) AND m.committed_at IS NOT NULL
+    AND f.status IN ('PENDING', 'PROCESSING', 'FAILED') AND f.rows_written IS NULL
+    AND EXISTS (
+        SELECT FROM lake.file_processing_status older
+        WHERE older.dataset = f.dataset AND older.s3_key = f.s3_key AND older.manifest_id = f.manifest_id
+            AND older.id < f.id AND older.status IN ('PENDING', 'PROCESSING', 'SUCCEEDED', 'FAILED')
+            AND older.rows_written IS NOT NULL
+    )
+ORDER BY f.id;
+
+-- name: withdraw_files(dataset, manifest_id, ids, statuses, classes, messages)!
+-- These versions are not to be converted any more.
+UPDATE lake.file_processing_status f
+SET status = w.status, error_class = w.error_class, error_message = w.error_message, processed_at = clock_timestamp()
+FROM unnest(:ids::bigint[], :statuses::text[], :classes::text[], :messages::text[])
+    AS w (id, status, error_class, error_message)
+WHERE f.id = w.id AND f.dataset = :dataset AND f.manifest_id = :manifest_id;
+
+-- name: is_as_committed(dataset, manifest_id)$
+-- Whether the rows in the lake are just those of the manifest's files, and nobody asked for them to be made again.
+SELECT NOT m.replay AND NOT EXISTS (
+    SELECT FROM lake.file_processing_status f
+    WHERE f.dataset = m.dataset AND f.manifest_id = m.manifest_id
+        AND f.status IN ('PENDING', 'PROCESSING', 'FAILED') AND f.rows_written IS NULL
+)
+FROM lake.manifests m WHERE m.dataset = :dataset AND m.manifest_id = :manifest_id;
+
+-- name: recommit_files(dataset, manifest_id)!
+-- Files whose rows are in the lake are as their commit left them.
+UPDATE lake.file_processing_status
+SET status = 'SUCCEEDED', retry_count = 0, error_class = NULL, error_message = NULL
+WHERE dataset = :dataset AND manifest_id = :manifest_id AND status IN ('PENDING', 'PROCESSING', 'FAILED');
+
+-- name: recommit_manifest(dataset, manifest_id)!
+-- And so is the manifest: readers are to see what they saw.
+UPDATE lake.manifests
+SET state = 'COMMITTED', failures = 0, lease_expires_at = NULL, error_message = NULL
+WHERE dataset = :dataset AND manifest_id = :manifest_id;
+
+-- name: replan_files(dataset, manifest_id)!
+-- The files that are left wait for the next attempt.
+UPDATE lake.file_processing_status SET status = 'PENDING'
+WHERE dataset = :dataset AND manifest_id = :manifest_id AND status = 'PROCESSING';
+
+-- name: replan_manifest(dataset, manifest_id)!
+-- And so does the manifest.
+UPDATE lake.manifests
+SET state = 'PLANNED', lease_expires_at = NULL, error_message = NULL, planned_at = now()
+WHERE dataset = :dataset AND manifest_id = :manifest_id;
 
 -- ---------------------------------------------------------------- outputs
 
@@ -593,12 +669,26 @@ WHERE (:manifest_id::text IS NULL OR f.manifest_id = :manifest_id)
     AND NOT EXISTS (
         SELECT FROM lake.file_processing_status newer
         WHERE newer.dataset = :dataset AND newer.s3_key = f.s3_key AND newer.id > f.id
+            AND newer.status <> 'SUPERSEDED'
+    )
+ORDER BY f.s3_key;
+
+-- name: relanded_files(dataset)
+-- record_class: ArchivableFile
+-- Raw files that were moved away and landed again, once no newer version is to be looked for under their keys;
+-- `location` is where they were moved to.
+SELECT f.id, f.s3_key AS key, f.etag, f.size, f.status, f.archived_key AS location FROM lake.file_processing_status f
+WHERE f.dataset = :dataset AND f.relanded AND f.status <> 'SUPERSEDED' AND f.archived_key IS NOT NULL
+    AND NOT EXISTS (
+        SELECT FROM lake.file_processing_status newer
+        WHERE newer.dataset = f.dataset AND newer.s3_key = f.s3_key AND newer.id > f.id
+            AND newer.status IN ('PENDING', 'PROCESSING', 'FAILED')
     )
 ORDER BY f.s3_key;
 
 -- name: record_archived(dataset, ids, keys)!
 -- Where raw files lie now.
-UPDATE lake.file_processing_status f SET archived_key = a.archived_key
+UPDATE lake.file_processing_status f SET archived_key = a.archived_key, relanded = false
 FROM unnest(:ids::bigint[], :keys::text[]) AS a (id, archived_key)
 WHERE f.id = a.id AND f.dataset = :dataset;
 
@@ -651,7 +741,8 @@ ORDER BY manifest_id LIMIT 1;
 -- name: replan_requeued(dataset)!
 -- Their manifests are planned again; attempts go on counting, failures start over.
 UPDATE lake.manifests
-SET state = 'PLANNED', failures = 0, worker = NULL, lease_expires_at = NULL, error_message = NULL, planned_at = now()
+SET state = 'PLANNED', replay = true, failures = 0, worker = NULL, lease_expires_at = NULL, error_message = NULL,
+    planned_at = now()
 WHERE dataset = :dataset AND manifest_id IN (SELECT manifest_id FROM requeued);
 
 -- name: requeue_members(dataset)!

@@ -1,3 +1,3 @@
 """The ledger's schema, version by version."""
 
-HEAD = "0009"  # the newest revision, known without importing Alembic
+HEAD = "0010"  # the newest revision, known without importing Alembic
