@@ -15,14 +15,14 @@ import psycopg
 import pytest
 import yaml
 
-from lake_pipeline.aws_local.resources import make_bucket
+from lake_pipeline.aws_local.server import environment
 from lake_pipeline.failpoints import POINTS
 from lake_pipeline.ledger.embedded import EmbeddedPostgres, attach
 from lake_pipeline_tests.chaos.checker import check
 from lake_pipeline_tests.chaos.generator import COPIES, EVENTS, PREFIXES, Generator
 from lake_pipeline_tests.chaos.journal import Journal
 from lake_pipeline_tests.chaos.killer import Killer
-from lake_pipeline_tests.chaos.objects import DirectoryObjects, Objects
+from lake_pipeline_tests.chaos.objects import DirectoryObjects, Objects, S3Objects
 from lake_pipeline_tests.chaos.workers import LAKE, Workers
 
 SECONDS = float(os.environ.get("LAKE_CHAOS_SECONDS", "600"))
@@ -64,12 +64,24 @@ def postgres(short_dir: Path) -> Iterator[EmbeddedPostgres]:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("postgres")
 def test_what_landed_is_in_the_tables_once_whatever_was_killed(
-    short_dir: Path, tmp_path: Path, postgres: EmbeddedPostgres, capsys: pytest.CaptureFixture[str]
+    short_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    environment = lake_environment(short_dir)
     objects = DirectoryObjects(short_dir / "store", short_dir / "aside")
-    report = attack(short_dir, tmp_path, environment, objects, SECONDS, set(POINTS) - ELSEWHERE)
+    report = attack(short_dir, tmp_path, lake_environment(short_dir), objects, SECONDS, set(POINTS) - ELSEWHERE)
+    with capsys.disabled():
+        print(report)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("postgres")
+def test_what_landed_in_s3_is_in_the_tables_once_whatever_was_killed(
+    short_dir: Path, tmp_path: Path, aws_url: str, s3_url: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    aws = environment(aws_url) | {"LAKE_STORE": s3_url, "LAKE_CATALOG": "duckdb"}
+    points = set(POINTS) - ELSEWHERE | {"archive.copied"}
+    report = attack(short_dir, tmp_path, lake_environment(short_dir) | aws, S3Objects(s3_url, aws), SECONDS / 5, points)
     with capsys.disabled():
         print(report)
 
@@ -84,12 +96,12 @@ def lake_environment(home: Path) -> dict[str, str]:
 
 
 def attack(
-    home: Path, kept: Path, environment: dict[str, str], objects: Objects, seconds: float, points: set[str]
+    home: Path, kept: Path, variables: dict[str, str], objects: Objects, seconds: float, points: set[str]
 ) -> str:
     """Land, work and kill for so long, let it run to its end, and compare; what it came to, in words."""
     seed = SEED or str(random.SystemRandom().randrange(10**6))
     journal = Journal()
-    workers = Workers(home, environment, journal, seed, sorted(points))
+    workers = Workers(home, variables, journal, seed, sorted(points))
     killer = Killer(seed, journal, workers, home / "postgres")
     generators = [Generator(name, seed, journal, objects, PAUSE_SECONDS) for name in ("a", "b")]
     try:
@@ -107,7 +119,7 @@ def attack(
         for generator in generators:
             generator.stop()
         workers.end()
-    codes = drain(home, environment)
+    codes = drain(home, variables)
     problems = check(journal, objects, attach(home).url)
     if codes[-1]:
         problems.append(f"lake run ended with {codes}")
@@ -118,17 +130,18 @@ def attack(
         f"lake run afterwards ended with {codes}\n"
     )
     if problems:
-        shutil.copytree(home / "store", kept / "store")
+        if (home / "store").exists():
+            shutil.copytree(home / "store", kept / "store")
         shutil.copytree(home / "logs", kept / "logs")
         problems.append(f"the store and the logs of the processes are kept in {kept}")
         pytest.fail("\n".join([*problems, summary, journal.schedule()]), pytrace=False)
     return summary
 
 
-def drain(home: Path, environment: dict[str, str]) -> list[int]:
+def drain(home: Path, variables: dict[str, str]) -> list[int]:
     """`lake run` until one has nothing to complain of, and once more; how each ended."""
     codes: list[int] = []
     while codes[-2:] != [0, 0] and len(codes) < 5:
         with (home / "logs" / "drain.log").open("ab") as log:
-            codes.append(subprocess.run([*LAKE, "run"], env=environment, stdout=log, stderr=log, timeout=1200).returncode)
+            codes.append(subprocess.run([*LAKE, "run"], env=variables, stdout=log, stderr=log, timeout=1200).returncode)
     return codes

@@ -15,6 +15,7 @@ from lake_pipeline_tests.chaos.journal import Journal, Landing, digest
 from lake_pipeline_tests.chaos.objects import Objects
 
 Row = tuple[Any, ...]
+ByKey = dict[tuple[str, str], list[dict[str, Any]]]
 _SHOWN = 10
 _KEPT = ("archive/", "archive-copies/", "quarantine/")
 
@@ -25,7 +26,7 @@ def check(journal: Journal, objects: Objects, database_url: str) -> list[str]:
         files = connection.execute("SELECT * FROM lake.file_processing_status ORDER BY dataset, s3_key, id").fetchall()
         manifests = connection.execute("SELECT * FROM lake.manifests ORDER BY dataset, manifest_id").fetchall()
         outputs = connection.execute("SELECT * FROM lake.outputs ORDER BY dataset, path").fetchall()
-    by_key: dict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
+    by_key: ByKey = defaultdict(list)
     for file in files:
         by_key[file["dataset"], file["s3_key"]].append(file)
     return [
@@ -41,11 +42,8 @@ def _rows(
     journal: Journal,
     objects: Objects,
     outputs: list[dict[str, Any]],
-    by_key: dict[tuple[str, str], list[dict[str, Any]]],
+    by_key: ByKey,
 ) -> list[str]:
-    expected: Counter[Row] = Counter()
-    for (dataset, key), versions in journal.versions.items():
-        expected.update((dataset, key, *_values(record)) for record in versions[-1].records)
     found: Counter[Row] = Counter()
     where: dict[Row, list[str]] = defaultdict(list)
     sources = {output["path"]: output["file_id"] for output in outputs}
@@ -59,6 +57,7 @@ def _rows(
             row = ("copies", key_of.get(sources.get(path), "?"), *_values(record))
             found[row] += 1
             where[row].append(path)
+    expected = _expected(journal, found, by_key)
     problems = []
     for title, rows in (("LOST", expected - found), ("DOUBLED OR STALE", found - expected)):
         keys = Counter(row[:2] for row in rows.elements())
@@ -74,6 +73,22 @@ def _rows(
     return problems
 
 
+def _expected(journal: Journal, found: Counter[Row], by_key: ByKey) -> Counter[Row]:
+    """The rows of each key's last version; where that cannot be read, those of the one before it that was converted."""
+    found_of: dict[tuple[str, str], Counter[Row]] = defaultdict(Counter)
+    for row, count in found.items():
+        found_of[row[:2]][row] = count
+    expected: Counter[Row] = Counter()
+    for (dataset, key), versions in journal.versions.items():
+        candidates = [Counter((dataset, key, *_values(record)) for record in landed.records) for landed in versions]
+        if versions[-1].bad and any(row["status"] == "SUCCEEDED" for row in by_key.get((dataset, key), [])):
+            stay = [rows for rows in candidates if rows]
+            expected += found_of[dataset, key] if found_of[dataset, key] in stay else stay[-1]
+        else:
+            expected += candidates[-1]
+    return expected
+
+
 def _values(record: dict[str, Any]) -> Row:
     return (record["id"], str(record["DATE"]), record["MODE"], record["n"], record["text"])
 
@@ -85,9 +100,11 @@ def _parquet_rows(path: str, data: bytes) -> list[Row]:
     return [("events", row["_source_file"], row["id"], date, parts["mode"], row["n"], row["text"]) for row in rows]
 
 
-def _files(journal: Journal, objects: Objects, by_key: dict[tuple[str, str], list[dict[str, Any]]]) -> list[str]:
+def _files(journal: Journal, objects: Objects, by_key: ByKey) -> list[str]:
     """The last version under each key is done, older ones are superseded, and the raw bytes are where they belong."""
-    problems = [f"UNKNOWN: the ledger has {key}, which nobody landed" for key in by_key.keys() - journal.versions.keys()]
+    problems = [
+        f"UNKNOWN: the ledger has {key}, which nobody landed" for key in by_key.keys() - journal.versions.keys()
+    ]
     kept = {key: digest(objects.read(key)) for prefix in _KEPT for key in objects.keys(prefix)}
     for (dataset, key), versions in journal.versions.items():
         last, rows = versions[-1], by_key.get((dataset, key), [])
@@ -95,11 +112,12 @@ def _files(journal: Journal, objects: Objects, by_key: dict[tuple[str, str], lis
             f"  ledger: {_ledger(row)}\n" for row in rows
         )
         current = [row for row in rows if row["status"] != "SUPERSEDED"]
-        wanted = "QUARANTINED" if last.bad else "SUCCEEDED"
-        if [row["status"] for row in current] != [wanted]:
-            problems.append(f"UNACCOUNTED: {dataset} {key} is to be {wanted}\n{told}")
+        # The rows of a version before one that cannot be read stay, and so does its state.
+        wanted = [["QUARANTINED"], ["SUCCEEDED", "QUARANTINED"]] if last.bad else [["SUCCEEDED"]]
+        if [row["status"] for row in current] not in wanted:
+            problems.append(f"UNACCOUNTED: {dataset} {key} is to be {wanted[0][0]}\n{told}")
             continue
-        if kept.get(current[0]["archived_key"] or "") != last.digest:
+        if kept.get(current[-1]["archived_key"] or "") != last.digest:
             problems.append(f"RAW BYTES: the last version of {dataset} {key} is not where it was archived\n{told}")
         digests = {landing.digest for landing in versions}
         problems += [

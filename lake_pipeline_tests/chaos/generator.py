@@ -23,6 +23,8 @@ OTHER_KEY = 0.10
 BAD = 0.02
 OVERWRITTEN = 0.07
 MENDED = 0.02
+# Of the bad ones, so many land under a key that had a good version.
+_SPOILED = 0.3
 # Of the overwritten keys, so many are among the last few, which are being converted or waiting.
 _RECENT, _LAST = 0.7, 12
 
@@ -66,7 +68,7 @@ class Generator(threading.Thread):
             found = self._random.choice(bad)
             return self._write("mended", dataset, found.key, self._records())
         if lot < MENDED + BAD:
-            return self._spoil(dataset)
+            return self._spoil(dataset, mine)
         return self._write("new", dataset, self._key(dataset), self._records())
 
     def _choose(self, mine: list[Landing]) -> Landing:
@@ -82,17 +84,16 @@ class Generator(threading.Thread):
     def _write(self, kind: str, dataset: str, key: str, records: list[Record]) -> None:
         self._land(kind, dataset, key, _encoded(key, records), tuple(records), bad=False)
 
-    def _spoil(self, dataset: str) -> None:
-        key = self._key(dataset)
+    def _spoil(self, dataset: str, mine: list[Landing]) -> None:
+        known = self._random.random() < _SPOILED and mine
+        key = self._choose(mine).key if known else self._key(dataset)
         whole = _encoded(key, self._records())
         broken = b"" if self._random.random() < 0.3 else whole[: len(whole) // 2]
         if key.endswith(".json") and broken:
             broken = b'{"id": "broken", \n'
-        self._land("bad", dataset, key, broken, (), bad=True)
+        self._land("spoiled" if known else "bad", dataset, key, broken, (), bad=True)
 
-    def _land(
-        self, kind: str, dataset: str, key: str, data: bytes, records: tuple[Record, ...], *, bad: bool
-    ) -> None:
+    def _land(self, kind: str, dataset: str, key: str, data: bytes, records: tuple[Record, ...], *, bad: bool) -> None:
         before = self._last.pop((dataset, key), None)
         version = before[0].version + 1 if before else 1
         landing = Landing(dataset, key, version, kind, bad, records, digest(data), len(data))

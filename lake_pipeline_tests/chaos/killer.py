@@ -5,20 +5,23 @@ from __future__ import annotations
 import os
 import random
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import TypeVar
 
 import psutil
 
 from lake_pipeline_tests.chaos.journal import Journal
-from lake_pipeline_tests.chaos.workers import LAKE, Workers
+from lake_pipeline_tests.chaos.workers import LAKE, Slot, Workers
+
+_T = TypeVar("_T")
 
 # How often, compared with one another.
 WEIGHTS = {
-    "worker": 6,
-    "worker tree": 4,
-    "engine": 4,
+    "worker": 3,
+    "worker tree": 3,
+    "engine": 3,
     "daemon": 1,
     "run launcher": 2,
     "run worker": 4,
@@ -76,7 +79,7 @@ class Killer:
         family = [slot.process, *slot.process.children(recursive=True)]
         return f"{slot.name} {self._kill([found for found in family if not found.name().startswith('postgres')])}"
 
-    def _slot(self, lot: float):  # type: ignore[no-untyped-def]
+    def _slot(self, lot: float) -> Slot | None:
         return _pick([slot for slot in self._workers.slots.values() if slot.name != "daemon"], lot)
 
     def _engine(self, lot: float) -> str:
@@ -140,7 +143,9 @@ class Killer:
         if not events:
             return ""
         key = events[int(lot * len(events))]
-        what = ("--status", ("SUCCEEDED", "QUARANTINED", "FAILED")[int(lot * 999) % 3]) if lot < 0.15 else ("--key", key)
+        what = (
+            ("--status", ("SUCCEEDED", "QUARANTINED", "FAILED")[int(lot * 999) % 3]) if lot < 0.15 else ("--key", key)
+        )
         armed = ("", "requeue.changing=kill", "requeue.changed=kill")[int(lot * 997) % 3]
         process = self._workers.start("requeue", [*LAKE, "requeue", "events", *what], armed)
         self._workers.others.append(process)
@@ -165,5 +170,5 @@ class Killer:
         return ", ".join(str(process.pid) for process in processes)
 
 
-def _pick(found: list, lot: float):  # type: ignore
+def _pick(found: Sequence[_T], lot: float) -> _T | None:
     return found[int(lot * len(found))] if found else None

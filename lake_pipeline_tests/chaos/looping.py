@@ -1,5 +1,7 @@
-"""A worker process: `python -m lake_pipeline_tests.chaos.looping loop` runs passes like `lake run`'s, one after the other;
-`… daemon` becomes Dagster's daemon, which starts the code server that launches runs."""
+"""A worker process: `loop` runs passes like `lake run`'s, one after the other; `daemon` becomes Dagster's daemon.
+
+The daemon starts the code server, which launches runs as processes of their own.
+"""
 
 from __future__ import annotations
 

@@ -45,10 +45,10 @@ class DirectoryObjects:
 
 
 class S3Objects:
-    """Objects of `s3://bucket` where the environment's AWS is."""
+    """Objects of `s3://bucket/prefix` where the environment's AWS is."""
 
     def __init__(self, url: str, environment: dict[str, str]) -> None:
-        self._bucket = urlsplit(url).netloc
+        self._bucket, self._root = urlsplit(url).netloc, urlsplit(url).path.strip("/") + "/"
         self._client: Any = boto3.client(
             "s3",
             endpoint_url=environment["AWS_ENDPOINT_URL"],
@@ -58,14 +58,12 @@ class S3Objects:
         )
 
     def put(self, key: str, data: bytes) -> None:
-        self._client.put_object(Bucket=self._bucket, Key=key, Body=data)
+        self._client.put_object(Bucket=self._bucket, Key=self._root + key, Body=data)
 
     def keys(self, prefix: str) -> list[str]:
-        pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=prefix)
-        return [item["Key"] for page in pages for item in page.get("Contents", [])]
+        pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=self._root + prefix)
+        return [item["Key"].removeprefix(self._root) for page in pages for item in page.get("Contents", [])]
 
     def read(self, key: str) -> bytes:
-        data: bytes = self._client.get_object(Bucket=self._bucket, Key=key)["Body"].read()
+        data: bytes = self._client.get_object(Bucket=self._bucket, Key=self._root + key)["Body"].read()
         return data
-
-

@@ -28,6 +28,9 @@ COMMANDS = {
     "daemon": [*_OURS, "daemon"],
 }
 
+# Seconds that are longer than a lease.
+OUTLIVED = 135
+
 
 @dataclass
 class Slot:
@@ -130,7 +133,7 @@ class Workers:
     def _thaw(self, now: float) -> None:
         for process in self.processes_stopped():
             if process.pid not in self._frozen:
-                seconds = self._random.choice((1, 3, 10, 20))
+                seconds = self._random.choice((1, 3, 10, OUTLIVED))
                 self._frozen[process.pid] = now + seconds
                 self.journal.tell("freeze", f"{process.pid} for {seconds} s")
             elif now >= self._frozen[process.pid]:
@@ -149,8 +152,14 @@ class Workers:
 
     def _arm(self) -> Iterator[str]:
         for point in cycle(self.points):
-            action = self._random.choices(("kill", "store", "ledger", "freeze"), (6, 1, 1, 1))[0]
-            turn = self._random.choice(("", "", "@2", "@3"))
-            # What is only reached where something has failed needs that as well.
-            before = "attempt.converted=store," if point == "fail.failing" else ""
-            yield f"{before}{point}={action}{turn}"
+            action = self._random.choices(("kill", "store", "ledger", "freeze"), (7, 1, 1, 1))[0]
+            turn = self._random.choice(("", "", "", "@2"))
+            # On the way there, something fails twice: what comes after a failure is to be killed too.
+            others = [other for other in self.points if other != point]
+            failing = [
+                f"{other}={self._random.choice(('store', 'ledger'))}@{self._random.randint(1, 3)}"
+                for other in self._random.sample(others, 2)
+            ]
+            # What is only reached where something has failed needs that at once.
+            before = ["attempt.converted=store"] if point == "fail.failing" else failing
+            yield ",".join([*before, f"{point}={action}{turn}"])

@@ -1,0 +1,427 @@
+"""The ledger's protocol as hypothesis walks through it: what a user, workers and dead workers may do in any order.
+
+The model beside the ledger is small: which content lies under each key, which landed last, who holds a manifest, and
+which versions' rows each commit put into the lake. A version's ETag is its content's name, as in S3, so that the same
+content may land again; `bad` content cannot be read.
+"""
+
+from __future__ import annotations
+
+import itertools
+import uuid
+from collections import Counter
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from lake_pipeline.errors import LeaseLost, LedgerError, NothingMatched
+from lake_pipeline.ledger.ledger import Ledger
+from lake_pipeline.ledger.models import (
+    FileOutcome,
+    FileRow,
+    FileStatus,
+    ListedObject,
+    ManifestRow,
+    OutputFile,
+    Replacement,
+    Withdrawal,
+)
+from lake_pipeline.manifests import ManifestFile
+from lake_pipeline.store import StoredObject
+from lake_pipeline.versions import judged_by_store
+
+GROUP = "2026/week07"
+LANDED = datetime(2026, 2, 1, tzinfo=UTC)
+LEASE = timedelta(minutes=5)
+SIZE = 10
+# A replay whose file is gone fails for ever; everything else is done long before.
+ROUNDS = 12
+
+keys = st.sampled_from(("a", "b", "c"))
+contents = st.sampled_from(("good-1", "good-2", "good-3", "bad-1"))
+picks = st.integers(0, 999)
+
+Version = tuple[str, str]
+
+
+@dataclass
+class Attempt:
+    """An attempt as its worker sees it; `holds` is what the ledger must think."""
+
+    manifest_id: str
+    number: int
+    worker: str
+    files: list[ManifestFile]
+    leased: bool
+    holds: bool = True
+    committed: bool = False
+
+
+class Protocol(RuleBasedStateMachine):
+    """One dataset of its own in `ledger`."""
+
+    ledger: Ledger
+
+    @initialize()
+    def begin_anew(self) -> None:
+        self.dataset = f"d{uuid.uuid4().hex[:12]}"
+        self.minutes = itertools.count()
+        self.names = itertools.count(1)
+        self.objects: dict[str, StoredObject] = {}
+        self.last: dict[str, str | None] = {}
+        self.listings: list[dict[str, StoredObject]] = []
+        self.attempts: list[Attempt] = []
+        self.numbers: Counter[str] = Counter()
+        self.manifests: list[str] = []
+        self.lake: dict[str, set[Version]] = {}
+        self.deleted: set[str] = set()
+        self.pruned: set[str] = set()
+
+    # ---- the store
+
+    @rule(key=keys, content=contents)
+    def land(self, key: str, content: str) -> None:
+        if key not in self.pruned:  # a key is remembered for longer than it is used
+            landed = LANDED + timedelta(minutes=next(self.minutes))
+            self.objects[key] = StoredObject(key, SIZE, content, landed)
+            self.last[key] = content
+
+    @rule(key=keys)
+    def delete(self, key: str) -> None:
+        if self.objects.pop(key, None) is not None:
+            self.last[key] = None
+            self.deleted.add(key)
+
+    # ---- discovery
+
+    @rule()
+    def list_objects(self) -> None:
+        self.listings = [*self.listings[-2:], dict(self.objects)]
+
+    @precondition(lambda self: self.listings)
+    @rule(pick=picks)
+    def register_what_was_listed(self, pick: int) -> None:
+        self._register(self.listings[pick % len(self.listings)])
+
+    @rule()
+    def discover(self) -> None:
+        self._register(self.objects)
+
+    @rule(key=keys)
+    def hear_of_an_object(self, key: str) -> None:
+        self._register({key: self.objects[key]} if key in self.objects else {})
+
+    @rule(key=keys)
+    def hear_of_a_deletion(self, key: str) -> None:
+        waiting = self.ledger.unconverted(self.dataset, [key])
+        if key not in self.objects and waiting:
+            self.ledger.supersede_deleted(self.dataset, list(waiting), "deleted")
+
+    def _register(self, objects: dict[str, StoredObject]) -> None:
+        found = [
+            ListedObject(item.key, item.size, item.etag, item.last_modified, GROUP)
+            for item in objects.values()
+            if item.key not in self.pruned
+        ]
+        self.ledger.register(self.dataset, found, etag_now=self._etag_now)
+
+    def _etag_now(self, key: str) -> str | None:
+        return self.objects[key].etag if key in self.objects else None
+
+    # ---- planning
+
+    @rule(most=st.integers(1, 3))
+    def claim(self, most: int) -> None:
+        manifest = self.ledger.claim_manifest(self.dataset, GROUP, most, 10**9)
+        if manifest is not None:
+            assert manifest.manifest_id not in self.manifests
+            self.manifests.append(manifest.manifest_id)
+
+    @rule()
+    def revive(self) -> None:
+        self.ledger.revive_failed(self.dataset, 10**6, timedelta(0))
+
+    @rule()
+    def withdraw_what_is_gone(self) -> None:
+        for manifest_id in self.manifests:
+            if self.ledger.withdraw(self.dataset, manifest_id, self._judge):
+                assert self._holder(manifest_id) is None
+
+    # ---- attempts
+
+    @precondition(lambda self: self.manifests)
+    @rule(pick=picks, same_worker=st.booleans(), lease=st.sampled_from((LEASE, LEASE, timedelta(0))))
+    def begin(self, pick: int, same_worker: bool, lease: timedelta) -> None:
+        manifest_id = self.manifests[pick % len(self.manifests)]
+        holder = self._holder(manifest_id)
+        worker = holder.worker if holder is not None and same_worker else f"worker {next(self.names)}"
+        if holder is not None and holder.leased and holder.worker != worker:
+            with pytest.raises(LeaseLost):
+                self.ledger.begin_attempt(self.dataset, manifest_id, worker, lease)
+        elif self._is_pruned(manifest_id):
+            with pytest.raises(LedgerError, match="pruned"):
+                self.ledger.begin_attempt(self.dataset, manifest_id, worker, lease)
+        else:
+            self._begin(manifest_id, worker, lease)
+
+    def _begin(self, manifest_id: str, worker: str, lease: timedelta) -> Attempt:
+        holder = self._holder(manifest_id)
+        number = self.ledger.begin_attempt(self.dataset, manifest_id, worker, lease)
+        if holder is not None:
+            holder.holds = False
+        assert number == self.numbers[manifest_id] + 1
+        self.numbers[manifest_id] = number
+        files = self.ledger.manifest_files(self.dataset, manifest_id)
+        attempt = Attempt(manifest_id, number, worker, files, leased=bool(lease))
+        self.attempts.append(attempt)
+        return attempt
+
+    @precondition(lambda self: self.attempts)
+    @rule(pick=picks)
+    def heartbeat(self, pick: int) -> None:
+        attempt = self._attempt(pick)
+        with _allowed(attempt.holds):
+            self.ledger.heartbeat(self.dataset, attempt.manifest_id, attempt.number, LEASE)
+            attempt.leased = True
+
+    @precondition(lambda self: self.attempts)
+    @rule(pick=picks)
+    def die_and_be_reaped(self, pick: int) -> None:
+        worker = self._attempt(pick).worker
+        over = [item for item in self.attempts if item.holds and (item.worker == worker or not item.leased)]
+        assert self.ledger.reap(self.dataset, lambda name: name == worker) == len(over)
+        for attempt in over:
+            attempt.holds = False
+
+    @precondition(lambda self: self.attempts)
+    @rule(pick=picks)
+    def publish(self, pick: int) -> None:
+        attempt = self._attempt(pick)
+        with _allowed(attempt.holds):
+            self.ledger.check_attempt(self.dataset, attempt.manifest_id, attempt.number)
+            self.ledger.intend_outputs(self.dataset, attempt.manifest_id, attempt.number, [_output(attempt)])
+
+    @precondition(lambda self: self.attempts)
+    @rule(pick=picks, spoiled=st.one_of(st.none(), st.none(), keys))
+    def commit(self, pick: int, spoiled: str | None) -> None:
+        attempt = self._attempt(pick)
+        if attempt.holds:
+            self._end(attempt, spoiled)
+            return
+        files = [FileOutcome(file.id, "SUCCEEDED", 1, 1) for file in attempt.files]
+        # Only who has committed may ask for it again, as whoever lost the answer does; it changes nothing.
+        with _allowed(attempt.committed and self._state(attempt.manifest_id) == "COMMITTED" and self._newest(attempt)):
+            self._commit(attempt, files)
+
+    @precondition(lambda self: self.attempts)
+    @rule(pick=picks)
+    def fail(self, pick: int) -> None:
+        attempt = self._attempt(pick)
+        with _allowed(attempt.holds):
+            self.ledger.fail_attempt(self.dataset, attempt.manifest_id, attempt.number, "no memory")
+            attempt.holds = False
+
+    def _end(self, attempt: Attempt, spoiled: str | None = None) -> None:
+        """What an attempt comes to whose files are read now; of `spoiled` the store does not give the file."""
+        outcomes = {file.id: self._outcome(file, file.key == spoiled) for file in attempt.files}
+        unread = {id_: outcome for id_, outcome in outcomes.items() if outcome.status != "SUCCEEDED"}
+
+        def judge(version: Replacement) -> Withdrawal | None:
+            if (outcome := unread.get(version.id)) is None:
+                return None
+            if outcome.status == "QUARANTINED":
+                return Withdrawal(version.id, "QUARANTINED", "Unreadable", "bad")
+            return self._judge(version)
+
+        this = self.dataset, attempt.manifest_id
+        attempt.holds = False
+        if unread and attempt.manifest_id in self.lake:
+            if not self.ledger.withdraw(*this, judge, attempt=attempt.number):
+                self.ledger.fail_attempt(*this, attempt.number, "a replay must read every file")
+            return
+        self._commit(attempt, list(outcomes.values()))
+        attempt.committed = True
+        self.lake[attempt.manifest_id] = {
+            (file.key, file.etag) for file in attempt.files if outcomes[file.id].status == "SUCCEEDED"
+        }
+
+    def _commit(self, attempt: Attempt, files: list[FileOutcome]) -> None:
+        outputs = [_output(attempt)] if any(file.status == "SUCCEEDED" for file in files) else []
+        self.ledger.commit_manifest(self.dataset, attempt.manifest_id, attempt.number, files=files, outputs=outputs)
+
+    def _outcome(self, file: ManifestFile, spoiled: bool) -> FileOutcome:
+        if spoiled or (file.location == file.key and self._etag_now(file.key) != file.etag):
+            return FileOutcome(file.id, "FAILED", error_class="ObjectChanged", error_message="gone")
+        if file.etag.startswith("bad"):
+            return FileOutcome(file.id, "QUARANTINED", error_class="Unreadable", error_message="bad")
+        return FileOutcome(file.id, "SUCCEEDED", rows_read=1, rows_written=1)
+
+    def _judge(self, version: Replacement) -> Withdrawal | None:
+        there = self.objects.get(version.key)
+        if version.location != version.key:  # in the archive, where nothing is deleted
+            there = StoredObject(version.location, version.size, version.etag, LANDED)
+        return judged_by_store(version, there)
+
+    # ---- doing it again, and afterwards
+
+    @rule(key=keys)
+    def requeue_a_key(self, key: str) -> None:
+        self._requeue(key=key)
+
+    @rule(status=st.sampled_from(("SUCCEEDED", "FAILED", "QUARANTINED")))
+    def requeue_a_status(self, status: FileStatus) -> None:
+        self._requeue(status=status)
+
+    @precondition(lambda self: self.manifests)
+    @rule(pick=picks)
+    def requeue_a_manifest(self, pick: int) -> None:
+        self._requeue(manifest=self.manifests[pick % len(self.manifests)])
+
+    def _requeue(self, **selector: Any) -> None:
+        for attempt in self.attempts:  # it reaps first
+            attempt.holds = attempt.holds and attempt.leased
+        running = any(attempt.holds for attempt in self.attempts)
+        with suppress(NothingMatched, *([LedgerError] if running else [])):
+            self.ledger.requeue(self.dataset, **selector)
+
+    @rule()
+    def archive(self) -> None:
+        moved = []
+        for file in self.ledger.files_to_archive(self.dataset):
+            if file.location == file.key and self._etag_now(file.key) == file.etag:
+                del self.objects[file.key]
+            elif file.location == file.key:
+                continue
+            folder = "quarantine/" if file.status == "QUARANTINED" else "archive/"
+            moved.append((file.id, f"{folder}{file.key}~{file.etag}"))
+        self.ledger.record_archived(self.dataset, moved)
+
+    @precondition(lambda self: not self.objects)
+    @rule()
+    def prune(self) -> None:
+        before = {row.s3_key for row in self._files()}
+        self.ledger.prune_files(self.dataset, timedelta(0))
+        self.pruned |= before - {row.s3_key for row in self._files()}
+
+    # ---- what must hold after each step
+
+    @invariant()
+    def a_key_has_rows_of_one_version_at_most(self) -> None:
+        versions = Counter(key for held in self.lake.values() for key, _ in held)
+        assert [key for key, count in versions.items() if count > 1] == []
+
+    @invariant()
+    def what_has_succeeded_is_in_the_lake_and_what_a_commit_lists_has_succeeded(self) -> None:
+        succeeded: dict[str, set[Version]] = {}
+        for row in self._files():
+            if row.status == "SUCCEEDED":
+                succeeded.setdefault(row.manifest_id or "", set()).add((row.s3_key, row.etag))
+        for manifest_id, versions in succeeded.items():
+            assert versions <= self.lake.get(manifest_id, set())
+        for manifest in self._manifests():
+            if manifest.state == "COMMITTED":
+                held = {version for version in self.lake[manifest.manifest_id] if version[0] not in self.pruned}
+                assert succeeded.get(manifest.manifest_id, set()) == held
+
+    @invariant()
+    def what_is_processed_is_in_one_live_manifest(self) -> None:
+        live = {row.manifest_id for row in self._manifests() if row.state in ("PLANNED", "RUNNING")}
+        processed = [row for row in self._files() if row.status == "PROCESSING"]
+        assert [row.s3_key for row in processed if row.manifest_id not in live] == []
+        assert max(Counter(row.s3_key for row in processed).values(), default=0) <= 1
+
+    @invariant()
+    def a_manifest_runs_where_an_attempt_holds_it_and_numbers_only_rise(self) -> None:
+        for manifest in self._manifests():
+            holder = self._holder(manifest.manifest_id)
+            assert (manifest.state == "RUNNING") == (holder is not None)
+            assert (manifest.lease_expires_at is not None) == (holder is not None)
+            assert manifest.attempt == self.numbers[manifest.manifest_id]
+
+    def teardown(self) -> None:
+        """Left to itself, everything comes to its end: the version that landed last is the one in the lake."""
+        for attempt in self.attempts:
+            attempt.holds = False
+        self.ledger.reap(self.dataset, lambda _: True)
+        for _ in range(ROUNDS):
+            self._pass()
+        rows = self._files()
+        stuck = {row.manifest_id for row in self._manifests() if row.state != "COMMITTED"}
+        # A replay of rows whose raw file somebody has deleted cannot be; that is all.
+        lost = {row.manifest_id for row in rows if row.s3_key in self.deleted}
+        assert stuck <= lost
+        held = {version for versions in self.lake.values() for version in versions}
+        for key, content in self.last.items():
+            current = [(row.etag, row.status) for row in rows if row.s3_key == key and row.status != "SUPERSEDED"]
+            in_the_lake = {etag for held_key, etag in held if held_key == key}
+            if content is None or stuck & {row.manifest_id for row in rows if row.s3_key == key}:
+                continue
+            if content.startswith("bad"):
+                assert (content, "QUARANTINED") in current
+            elif key not in self.pruned:
+                assert current == [(content, "SUCCEEDED")]
+            if not content.startswith("bad"):
+                assert in_the_lake == {content}
+        assert {row.status for row in rows if row.manifest_id not in stuck} <= {
+            "SUCCEEDED", "QUARANTINED", "SUPERSEDED", *(["FAILED"] if self.deleted else []),
+        }  # fmt: skip
+
+    def _pass(self) -> None:
+        self.discover()
+        for key in self.deleted:
+            self.hear_of_a_deletion(key)
+        self.revive()
+        self.withdraw_what_is_gone()
+        self.claim(most=3)
+        for due in self.ledger.due_manifests(self.dataset, 100, 10**6):
+            if not self._is_pruned(due.manifest_id):
+                self._end(self._begin(due.manifest_id, "the last worker", LEASE))
+        self.archive()
+        self.a_key_has_rows_of_one_version_at_most()
+
+    # ---- what is asked
+
+    def _attempt(self, pick: int) -> Attempt:
+        return self.attempts[-1 - pick % min(len(self.attempts), 6)]
+
+    def _holder(self, manifest_id: str) -> Attempt | None:
+        return next((item for item in self.attempts if item.manifest_id == manifest_id and item.holds), None)
+
+    def _newest(self, attempt: Attempt) -> bool:
+        return attempt.number == self.numbers[attempt.manifest_id]
+
+    def _is_pruned(self, manifest_id: str) -> bool:
+        held = self.lake.get(manifest_id, set())
+        return bool(held) and all(key in self.pruned for key, _ in held)
+
+    def _state(self, manifest_id: str) -> str:
+        return self.ledger.manifest(self.dataset, manifest_id).state
+
+    def _files(self) -> list[FileRow]:
+        return list(self.ledger.files(self.dataset))
+
+    def _manifests(self) -> list[ManifestRow]:
+        return self.ledger.manifests(self.dataset)
+
+
+def _output(attempt: Attempt) -> OutputFile:
+    return OutputFile(f"curated/{attempt.manifest_id}-a{attempt.number}.parquet", 1, 1)
+
+
+class _allowed:
+    """The block may do what it does, or must be told LeaseLost."""
+
+    def __init__(self, may: bool) -> None:
+        self._refused = None if may else pytest.raises(LeaseLost)
+
+    def __enter__(self) -> None:
+        if self._refused is not None:
+            self._refused.__enter__()
+
+    def __exit__(self, *error: Any) -> Any:
+        return self._refused.__exit__(*error) if self._refused is not None else None
