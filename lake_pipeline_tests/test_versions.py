@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -19,7 +18,6 @@ from lake_pipeline.lake import Lake
 from lake_pipeline.ledger.models import FileRow
 from lake_pipeline.progress import finish_interrupted
 from lake_pipeline.replay import plan_replay, replay
-from lake_pipeline.store import Store
 from lake_pipeline_tests.lakes import EVENTS, event, lake_of, land, rows, stored
 from lake_pipeline_tests.passes import convert_here, work
 
