@@ -120,6 +120,7 @@ def attack(
             generator.stop()
         workers.end()
     codes = drain(home, variables)
+    shutil.copytree(home / "logs", kept / "logs")
     problems = check(journal, objects, attach(home).url)
     if codes[-1]:
         problems.append(f"lake run ended with {codes}")
@@ -132,7 +133,6 @@ def attack(
     if problems:
         if (home / "store").exists():
             shutil.copytree(home / "store", kept / "store")
-        shutil.copytree(home / "logs", kept / "logs")
         problems.append(f"the store and the logs of the processes are kept in {kept}")
         pytest.fail("\n".join([*problems, summary, journal.schedule()]), pytrace=False)
     return summary
