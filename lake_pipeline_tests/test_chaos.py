@@ -6,6 +6,7 @@ import os
 import random
 import shutil
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -66,10 +67,10 @@ def postgres(short_dir: Path) -> Iterator[EmbeddedPostgres]:
 @pytest.mark.slow
 @pytest.mark.usefixtures("postgres")
 def test_what_landed_is_in_the_tables_once_whatever_was_killed(
-    short_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    short_dir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     objects = DirectoryObjects(short_dir / "store", short_dir / "aside")
-    report = attack(short_dir, tmp_path, lake_environment(short_dir), objects, SECONDS, set(POINTS) - ELSEWHERE)
+    report = attack(short_dir, lake_environment(short_dir), objects, SECONDS, set(POINTS) - ELSEWHERE)
     with capsys.disabled():
         print(report)
 
@@ -77,11 +78,11 @@ def test_what_landed_is_in_the_tables_once_whatever_was_killed(
 @pytest.mark.slow
 @pytest.mark.usefixtures("postgres")
 def test_what_landed_in_s3_is_in_the_tables_once_whatever_was_killed(
-    short_dir: Path, tmp_path: Path, aws_url: str, s3_url: str, capsys: pytest.CaptureFixture[str]
+    short_dir: Path, aws_url: str, s3_url: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     aws = environment(aws_url) | {"LAKE_STORE": s3_url, "LAKE_CATALOG": "duckdb"}
     points = set(POINTS) - ELSEWHERE | {"archive.copied"}
-    report = attack(short_dir, tmp_path, lake_environment(short_dir) | aws, S3Objects(s3_url, aws), SECONDS / 5, points)
+    report = attack(short_dir, lake_environment(short_dir) | aws, S3Objects(s3_url, aws), SECONDS / 5, points)
     with capsys.disabled():
         print(report)
 
@@ -96,7 +97,7 @@ def lake_environment(home: Path) -> dict[str, str]:
 
 
 def attack(
-    home: Path, kept: Path, variables: dict[str, str], objects: Objects, seconds: float, points: set[str]
+    home: Path, variables: dict[str, str], objects: Objects, seconds: float, points: set[str]
 ) -> str:
     """Land, work and kill for so long, let it run to its end, and compare; what it came to, in words."""
     seed = SEED or str(random.SystemRandom().randrange(10**6))
@@ -120,10 +121,9 @@ def attack(
             generator.stop()
         workers.end()
     codes = drain(home, variables)
-    shutil.copytree(home / "logs", kept / "logs")
     problems = check(journal, objects, attach(home).url)
     if codes[-1]:
-        problems.append(f"lake run ended with {codes}")
+        problems.append(f"lake run ended with {codes}:\n{(home / 'logs' / 'drain.log').read_text()[-2000:]}")
     summary = (
         f"\nLAKE_CHAOS_SEED={seed} LAKE_CHAOS_SECONDS={seconds:g}: {len(journal.versions)} keys,"
         f" {journal.landings().total()} versions {dict(journal.landings())}\n{dict(journal.counts())}\n"
@@ -131,8 +131,11 @@ def attack(
         f"lake run afterwards ended with {codes}\n"
     )
     if problems:
-        if (home / "store").exists():
-            shutil.copytree(home / "store", kept / "store")
+        # Not pytest's directory, of which it keeps few.
+        kept = Path(tempfile.mkdtemp(prefix="lake-chaos-"))
+        for folder in ("store", "logs"):
+            if (home / folder).exists():
+                shutil.copytree(home / folder, kept / folder)
         problems.append(f"the store and the logs of the processes are kept in {kept}")
         pytest.fail("\n".join([*problems, summary, journal.schedule()]), pytrace=False)
     return summary

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import signal
+import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -16,6 +17,8 @@ from lake_pipeline_tests.chaos.journal import Journal
 from lake_pipeline_tests.chaos.workers import LAKE, Slot, Workers
 
 _T = TypeVar("_T")
+
+_GROWN = 6  # seconds
 
 # How often, compared with one another.
 WEIGHTS = {
@@ -80,7 +83,10 @@ class Killer:
         return f"{slot.name} {self._kill([found for found in family if not found.name().startswith('postgres')])}"
 
     def _slot(self, lot: float) -> Slot | None:
-        return _pick([slot for slot in self._workers.slots.values() if slot.name != "daemon"], lot)
+        """One of those that have come to work: before, there is nothing to interrupt."""
+        now = time.time()
+        workers = [slot for slot in self._workers.slots.values() if slot.name != "daemon" and slot.process is not None]
+        return _pick([slot for slot in workers if slot.process and now - slot.process.create_time() > _GROWN], lot)
 
     def _engine(self, lot: float) -> str:
         return self._kill_one(lot, "convert.py")
