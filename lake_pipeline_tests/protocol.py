@@ -135,6 +135,12 @@ class Protocol(RuleBasedStateMachine):
             if item.key not in self.pruned
         ]
         self.ledger.register(self.dataset, found, etag_now=self._etag_now)
+        newest = {row.s3_key: row for row in self._files()}  # they come by key and id
+        for row in self._files():
+            there = self.objects.get(row.s3_key)
+            if there is not None and (row.etag, row.last_modified) == (there.etag, there.last_modified):
+                # Whatever was seen before it landed is not taken for newer.
+                assert row == newest[row.s3_key]
 
     def _etag_now(self, key: str) -> str | None:
         return self.objects[key].etag if key in self.objects else None

@@ -96,9 +96,7 @@ def lake_environment(home: Path) -> dict[str, str]:
     return inherited | {"LAKE_HOME": str(home), "LAKE_DATASETS": str(home / "datasets"), "LAKE_THREADS": "1"}
 
 
-def attack(
-    home: Path, variables: dict[str, str], objects: Objects, seconds: float, points: set[str]
-) -> str:
+def attack(home: Path, variables: dict[str, str], objects: Objects, seconds: float, points: set[str]) -> str:
     """Land, work and kill for so long, let it run to its end, and compare; what it came to, in words."""
     seed = SEED or str(random.SystemRandom().randrange(10**6))
     journal = Journal()
