@@ -8,16 +8,19 @@ content may land again; `bad` content cannot be read.
 from __future__ import annotations
 
 import itertools
+import random
 import uuid
 from collections import Counter
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from hypothesis import note
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from lake_pipeline.errors import LeaseLost, LedgerError, NothingMatched
 from lake_pipeline.ledger.ledger import Ledger
@@ -42,9 +45,30 @@ SIZE = 10
 # A replay whose file is gone fails for ever; everything else is done long before.
 ROUNDS = 12
 
-keys = st.sampled_from(("a", "b"))
-contents = st.sampled_from(("good-1", "good-2", "good-3", "bad-1"))
-picks = st.integers(0, 999)
+
+@dataclass(frozen=True)
+class Draw:
+    """What a step may need to be told; `flag` is set one time in three."""
+
+    key: str
+    content: str
+    pick: int
+    flag: bool
+
+    @property
+    def spoiled(self) -> str | None:
+        return self.key if self.flag else None
+
+
+KEYS = ("a", "b")
+CONTENTS = ("good-1", "good-2", "good-3", "bad-1")
+draws = st.builds(
+    Draw,
+    key=st.sampled_from(KEYS),
+    content=st.sampled_from(CONTENTS),
+    pick=st.integers(0, 59),
+    flag=st.sampled_from((False, False, True)),
+)
 
 Version = tuple[str, str]
 
@@ -63,9 +87,14 @@ class Attempt:
 
 
 class Protocol(RuleBasedStateMachine):
-    """One dataset of its own in `ledger`."""
+    """One dataset of its own in `ledger`, with a past: hypothesis's own walks seldom leave the simple.
+
+    The past is so many `steps` as a `seed` says.
+    """
 
     ledger: Ledger
+    seed: int
+    steps = 60
 
     @initialize()
     def begin_anew(self) -> None:
@@ -82,16 +111,29 @@ class Protocol(RuleBasedStateMachine):
         self.deleted: set[str] = set()
         self.pruned: set[str] = set()
 
+        note(f"the past of seed {self.seed}")
+        past = random.Random(self.seed)
+        for _ in range(self.steps):
+            content = past.choice(CONTENTS)
+            self.walk(past.choice(WEIGHTED), Draw(past.choice(KEYS), content, past.randrange(60), past.random() < 0.3))
+            self.a_key_has_rows_of_one_version_at_most()
+            self.what_has_succeeded_is_in_the_lake_and_what_a_commit_lists_has_succeeded()
+            self.what_is_processed_is_in_one_live_manifest()
+            self.a_manifest_runs_where_an_attempt_holds_it_and_numbers_only_rise()
+
+    @rule(step=st.deferred(lambda: st.sampled_from(list(STEPS))), draw=draws)
+    def walk(self, step: str, draw: Draw) -> None:
+        note(f"{step} {draw}")
+        STEPS[step][1](self, draw)
+
     # ---- the store
 
-    @rule(key=keys, content=contents)
     def land(self, key: str, content: str) -> None:
         if key not in self.pruned:  # a key is remembered for longer than it is used
             landed = LANDED + timedelta(minutes=next(self.minutes))
             self.objects[key] = StoredObject(key, SIZE, content, landed)
             self.last[key] = content
 
-    @rule(key=keys)
     def delete(self, key: str) -> None:
         if self.objects.pop(key, None) is not None:
             self.last[key] = None
@@ -99,30 +141,22 @@ class Protocol(RuleBasedStateMachine):
 
     # ---- discovery
 
-    @rule()
     def list_objects(self) -> None:
         self.listings = [*self.listings[-2:], dict(self.objects)]
 
-    @precondition(lambda self: self.listings)
-    @rule(pick=picks)
     def register_what_was_listed(self, pick: int) -> None:
         self._register(self.listings[pick % len(self.listings)])
 
-    @rule()
     def discover(self) -> None:
         self._register(self.objects)
 
-    # Two steps at once, for they follow one another more often than not.
-    @rule(key=keys, content=contents)
     def land_and_discover(self, key: str, content: str) -> None:
         self.land(key, content)
         self.discover()
 
-    @rule(key=keys)
     def hear_of_an_object(self, key: str) -> None:
         self._register({key: self.objects[key]} if key in self.objects else {})
 
-    @rule(key=keys)
     def hear_of_a_deletion(self, key: str) -> None:
         waiting = self.ledger.unconverted(self.dataset, [key])
         if key not in self.objects and waiting:
@@ -147,18 +181,15 @@ class Protocol(RuleBasedStateMachine):
 
     # ---- planning
 
-    @rule(most=st.integers(1, 3))
     def claim(self, most: int) -> None:
         manifest = self.ledger.claim_manifest(self.dataset, GROUP, most, 10**9)
         if manifest is not None:
             assert manifest.manifest_id not in self.manifests
             self.manifests.append(manifest.manifest_id)
 
-    @rule()
     def revive(self) -> None:
         self.ledger.revive_failed(self.dataset, 10**6, timedelta(0))
 
-    @rule()
     def withdraw_what_is_gone(self) -> None:
         for manifest_id in self.manifests:
             if self.ledger.withdraw(self.dataset, manifest_id, self._judge):
@@ -166,9 +197,7 @@ class Protocol(RuleBasedStateMachine):
 
     # ---- attempts
 
-    @precondition(lambda self: self.manifests)
-    @rule(pick=picks, same_worker=st.booleans(), lease=st.sampled_from((LEASE, LEASE, timedelta(0))))
-    def begin(self, pick: int, same_worker: bool, lease: timedelta) -> None:
+    def begin(self, pick: int, same_worker: bool, lease: timedelta = LEASE) -> None:
         manifest_id = self.manifests[pick % len(self.manifests)]
         holder = self._holder(manifest_id)
         worker = holder.worker if holder is not None and same_worker else f"worker {next(self.names)}"
@@ -193,7 +222,6 @@ class Protocol(RuleBasedStateMachine):
         self.attempts.append(attempt)
         return attempt
 
-    @rule()
     def claim_and_begin(self) -> None:
         self.claim(most=3)
         self._lapse()
@@ -201,22 +229,16 @@ class Protocol(RuleBasedStateMachine):
             if not self._is_pruned(due.manifest_id):
                 self._begin(due.manifest_id, f"worker {next(self.names)}", LEASE)
 
-    @precondition(lambda self: any(attempt.holds for attempt in self.attempts))
-    @rule(pick=picks)
     def commit_one_that_holds(self, pick: int) -> None:
-        holding = [attempt for attempt in self.attempts if attempt.holds]
-        self._end(holding[pick % len(holding)])
+        if holding := [attempt for attempt in self.attempts if attempt.holds]:
+            self._end(holding[pick % len(holding)])
 
-    @precondition(lambda self: self.attempts)
-    @rule(pick=picks)
     def heartbeat(self, pick: int) -> None:
         attempt = self._attempt(pick)
         with _allowed(attempt.holds):
             self.ledger.heartbeat(self.dataset, attempt.manifest_id, attempt.number, LEASE)
             attempt.leased = True
 
-    @precondition(lambda self: self.attempts)
-    @rule(pick=picks)
     def die_and_be_reaped(self, pick: int) -> None:
         worker = self._attempt(pick).worker
         over = [item for item in self.attempts if item.holds and (item.worker == worker or not item.leased)]
@@ -224,16 +246,12 @@ class Protocol(RuleBasedStateMachine):
         for attempt in over:
             attempt.holds = False
 
-    @precondition(lambda self: self.attempts)
-    @rule(pick=picks)
     def publish(self, pick: int) -> None:
         attempt = self._attempt(pick)
         with _allowed(attempt.holds):
             self.ledger.check_attempt(self.dataset, attempt.manifest_id, attempt.number)
             self.ledger.intend_outputs(self.dataset, attempt.manifest_id, attempt.number, [_output(attempt)])
 
-    @precondition(lambda self: self.attempts)
-    @rule(pick=picks, spoiled=st.one_of(st.none(), st.none(), keys))
     def commit(self, pick: int, spoiled: str | None) -> None:
         attempt = self._attempt(pick)
         if attempt.holds:
@@ -244,8 +262,6 @@ class Protocol(RuleBasedStateMachine):
         with _allowed(attempt.committed and self._state(attempt.manifest_id) == "COMMITTED" and self._newest(attempt)):
             self._commit(attempt, files)
 
-    @precondition(lambda self: self.attempts)
-    @rule(pick=picks)
     def fail(self, pick: int) -> None:
         attempt = self._attempt(pick)
         with _allowed(attempt.holds):
@@ -295,16 +311,12 @@ class Protocol(RuleBasedStateMachine):
 
     # ---- doing it again, and afterwards
 
-    @rule(key=keys)
     def requeue_a_key(self, key: str) -> None:
         self._requeue(key=key)
 
-    @rule(status=st.sampled_from(("SUCCEEDED", "FAILED", "QUARANTINED")))
     def requeue_a_status(self, status: FileStatus) -> None:
         self._requeue(status=status)
 
-    @precondition(lambda self: self.manifests)
-    @rule(pick=picks)
     def requeue_a_manifest(self, pick: int) -> None:
         self._requeue(manifest=self.manifests[pick % len(self.manifests)])
 
@@ -314,7 +326,6 @@ class Protocol(RuleBasedStateMachine):
         with suppress(NothingMatched, *([LedgerError] if running else [])):
             self.ledger.requeue(self.dataset, **selector)
 
-    @rule()
     def archive(self) -> None:
         moved = []
         for file in self.ledger.files_to_archive(self.dataset):
@@ -326,8 +337,6 @@ class Protocol(RuleBasedStateMachine):
             moved.append((file.id, f"{folder}{file.key}~{file.etag}"))
         self.ledger.record_archived(self.dataset, moved)
 
-    @precondition(lambda self: not self.objects)
-    @rule()
     def prune(self) -> None:
         before = {row.s3_key for row in self._files()}
         self.ledger.prune_files(self.dataset, timedelta(0))
@@ -437,6 +446,43 @@ class Protocol(RuleBasedStateMachine):
 
     def _manifests(self) -> list[ManifestRow]:
         return self.ledger.manifests(self.dataset)
+
+
+# How often each is taken, compared with the others, and how.
+STEPS: dict[str, tuple[int, Callable[[Protocol, Draw], object]]] = {
+    "land": (2, lambda at, draw: at.land(draw.key, draw.content)),
+    "land and discover": (6, lambda at, draw: at.land_and_discover(draw.key, draw.content)),
+    "delete": (1, lambda at, draw: at.delete(draw.key)),
+    "list": (1, lambda at, _: at.list_objects()),
+    "register what was listed": (2, lambda at, draw: at.register_what_was_listed(draw.pick) if at.listings else None),
+    "discover": (1, lambda at, _: at.discover()),
+    "hear of an object": (1, lambda at, draw: at.hear_of_an_object(draw.key)),
+    "hear of a deletion": (1, lambda at, draw: at.hear_of_a_deletion(draw.key)),
+    "claim": (1, lambda at, draw: at.claim(1 + draw.pick % 2)),
+    "claim and begin": (8, lambda at, _: at.claim_and_begin()),
+    "revive": (2, lambda at, _: at.revive()),
+    "withdraw": (1, lambda at, _: at.withdraw_what_is_gone()),
+    "begin": (2, lambda at, draw: at.begin(draw.pick, draw.flag) if at.manifests else None),
+    "begin and be too slow": (
+        1,
+        lambda at, draw: at.begin(draw.pick, draw.flag, timedelta(0)) if at.manifests else None,
+    ),
+    "heartbeat": (1, lambda at, draw: at.heartbeat(draw.pick) if at.attempts else None),
+    "die": (2, lambda at, draw: at.die_and_be_reaped(draw.pick) if at.attempts else None),
+    "publish": (1, lambda at, draw: at.publish(draw.pick) if at.attempts else None),
+    "commit": (8, lambda at, draw: at.commit_one_that_holds(draw.pick)),
+    "commit, held or not": (
+        3,
+        lambda at, draw: at.commit(draw.pick, draw.spoiled) if at.attempts else None,
+    ),
+    "fail": (1, lambda at, draw: at.fail(draw.pick) if at.attempts else None),
+    "requeue a key": (1, lambda at, draw: at.requeue_a_key(draw.key)),
+    "requeue a state": (1, lambda at, draw: at.requeue_a_status(("SUCCEEDED", "FAILED", "QUARANTINED")[draw.pick % 3])),
+    "requeue a manifest": (1, lambda at, draw: at.requeue_a_manifest(draw.pick) if at.manifests else None),
+    "archive": (3, lambda at, _: at.archive()),
+    "prune": (1, lambda at, _: None if at.objects else at.prune()),
+}
+WEIGHTED = [name for name, (often, _) in STEPS.items() for _ in range(often)]
 
 
 def _output(attempt: Attempt) -> OutputFile:
