@@ -219,6 +219,16 @@ def test_a_failed_file_is_claimable_after_its_backoff_and_not_for_ever(ledger: L
     assert (row.status, row.retry_count, row.error_message, row.manifest_id) == ("FAILED", 3, "gone", None)
 
 
+def test_a_file_that_has_failed_ever_so_often_does_not_stop_the_planning_of_others(
+    ledger: Ledger, database_url: str
+) -> None:
+    land(ledger, "a", "b")
+    convert(ledger, claim(ledger).manifest_id, a=FAILED, b=FAILED)
+    with psycopg.connect(database_url) as connection:
+        connection.execute("UPDATE lake.file_processing_status SET retry_count = 2000 WHERE s3_key = 'a'")
+    assert ledger.revive_failed(DATASET, 10_000, timedelta(0)) == 2
+
+
 def test_the_cursor_is_saved_with_its_batch_or_not_at_all(ledger: Ledger, database_url: str) -> None:
     ledger.register(DATASET, [listed("a")], cursor="a")
     assert ledger.cursor(DATASET) == "a"

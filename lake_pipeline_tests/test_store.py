@@ -244,6 +244,35 @@ def test_a_version_that_lands_before_the_rename_is_put_back(directory: Store) ->
     assert keys(directory) == ["raw/a"]
 
 
+def test_a_version_that_lands_before_the_rename_does_not_replace_what_lies_at_the_target(directory: Store) -> None:
+    listed = directory.put("raw/a", b"listed")
+    assert directory.root is not None
+    Directory(directory.root).take(Move("raw/a", "archive/a", listed.size, listed.etag))
+    newer = directory.put("raw/a", b"newer!")
+
+    with pytest.raises(ObjectChanged):  # a second process, which was slow
+        Directory(directory.root).take(Move("raw/a", "archive/a", listed.size, listed.etag))
+
+    assert directory.get("archive/a") == b"listed"
+    assert directory.head("raw/a") == newer
+
+
+def test_what_a_killed_process_held_is_back_where_it_landed_when_its_folder_is_listed(directory: Store) -> None:
+    assert directory.root is not None
+    for name in ("taken", "linked"):
+        directory.put(f"raw/{name}", name.encode())
+        held = directory.root / "raw" / f".lake-held.1.{name}"
+        held.mkdir()
+        if name == "taken":
+            (directory.root / "raw" / name).rename(held / name)
+        else:  # killed as it was putting it back
+            os.link(directory.root / "raw" / name, held / name)
+
+    assert keys(directory) == ["raw/linked", "raw/taken"]
+    assert [path.name for path in sorted((directory.root / "raw").iterdir())] == ["linked", "taken"]
+    assert directory.get("raw/taken") == b"taken"
+
+
 def test_what_is_put_back_replaces_nothing_newer(directory: Store) -> None:
     directory.put("archive/a", b"taken")
     directory.put("raw/a", b"newest")

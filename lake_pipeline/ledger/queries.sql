@@ -181,11 +181,11 @@ SET url = excluded.url, files = excluded.files, rows = excluded.rows, updated_at
 -- ---------------------------------------------------------------- planning
 
 -- name: revive_failed(dataset, max_retries, backoff, keys)!
--- Failed files whose backoff, doubled with each failure, has passed are claimable again.
+-- Failed files whose backoff, doubled with each failure up to a thousandfold, has passed are claimable again.
 UPDATE lake.file_processing_status SET status = 'PENDING', rows_written = NULL
 WHERE dataset = :dataset AND status = 'FAILED' AND manifest_id IS NULL AND retry_count <= :max_retries
     AND (:keys::text[] IS NULL OR s3_key = ANY (:keys))
-    AND processed_at + :backoff::interval * power(2, retry_count - 1) <= now();
+    AND processed_at + :backoff::interval * power(2, least(retry_count - 1, 10)) <= now();
 
 -- name: backlog(dataset)
 -- record_class: GroupBacklog

@@ -42,6 +42,8 @@ _AT_ONCE = 32
 # What obstore calls a file that it is still writing.
 _UNFINISHED = re.compile(r".*#\d+", re.DOTALL)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+# A folder beside files that are on their way to another name.
+_HELD = ".lake-held."
 
 
 class Directory:
@@ -79,7 +81,12 @@ class Directory:
 
     def _walk(self, folder: str, after: str) -> Iterator[StoredObject]:
         # A directory lists in no order, and only key order can be resumed: sort one folder at a time.
-        for key, entry in sorted(self._entries(folder), key=lambda item: item[0]):
+        entries = list(self._entries(folder))
+        if held := [entry for _, entry in entries if entry.name.startswith(_HELD)]:
+            for entry in held:
+                self._release(Path(entry.path))
+            entries = [found for found in self._entries(folder) if not found[1].name.startswith(_HELD)]
+        for key, entry in sorted(entries, key=lambda item: item[0]):
             if key.endswith("/"):
                 if key > after or after.startswith(key):
                     yield from self._walk(key.rstrip("/"), after)
@@ -100,6 +107,14 @@ class Directory:
                     yield f"{key}/", entry
                 elif entry.is_file(follow_symlinks=False) and not _UNFINISHED.fullmatch(entry.name):
                     yield key, entry
+
+    def _release(self, folder: Path) -> None:
+        """Put back what a process holds: it was killed, or will find out and take it anew."""
+        with suppress(FileNotFoundError):
+            for held in folder.iterdir():
+                put_back(held, folder.parent / held.name)
+        with suppress(OSError):
+            folder.rmdir()
 
     def head(self, key: str) -> StoredObject:
         with translated(key):
@@ -173,19 +188,42 @@ class Directory:
         return each(rename, moves, _AT_ONCE)
 
     def take(self, item: Move) -> None:
-        """Rename whatever lies at the source by now, and put it back where that is not the version to be moved.
+        """Rename whatever lies at the source by now; where that is not the version to be moved, it goes back.
+
+        A version is held beside its source until it is known for what it is. So the target's older file is never
+        replaced by another version, and who lists the folder finds what a process held that was killed.
 
         Raises:
             ObjectChanged: it was another version, and is at the source again unless a newer one has landed there.
         """
         source, target = self.path(item.source, ObjectMissing), self.path(item.target)
         target.parent.mkdir(parents=True, exist_ok=True)
-        source.replace(target)
+        if item.etag is None:  # whatever lies there is meant
+            source.replace(target)
+            return
+        while True:
+            try:
+                self._take_by_way(item, source, target)
+            except (FileNotFoundError, ObjectMissing):
+                if not source.exists():
+                    raise
+            else:
+                return  # else whoever lists has put it back meanwhile
+
+    def _take_by_way(self, item: Move, source: Path, target: Path) -> None:
+        held = source.parent / f"{_HELD}{os.getpid()}.{threading.get_ident()}" / source.name
+        held.parent.mkdir(exist_ok=True)
         try:
-            refuse_other(self.head(item.target), item.size, item.etag)  # a rename keeps the ETag
-        except ObjectChanged:
-            put_back(target, source)
-            raise ObjectChanged(f"{item.source} is another version by now") from None
+            source.replace(held)
+            found = self.head(held.relative_to(self._root).as_posix())
+            if (found.size, found.etag) != (item.size, item.etag):  # a rename keeps them
+                put_back(held, source)
+                raise ObjectChanged(f"{item.source} is another version by now")
+            held.replace(target)
+            held.unlink(missing_ok=True)  # replace() keeps both names where they are of one inode
+        finally:
+            with suppress(OSError):
+                held.parent.rmdir()
 
     def delete(self, keys: Sequence[str]) -> None:
         if there := [key for key in keys if self._holds(key)]:
@@ -222,10 +260,9 @@ def _described(key: str, found: os.stat_result) -> StoredObject:
 
 def put_back(taken: Path, source: Path) -> None:
     """Undo a rename. Where a newer file has landed at the source it stays: it would have replaced the one taken."""
-    source.parent.mkdir(parents=True, exist_ok=True)
-    with suppress(FileExistsError):
+    with suppress(FileExistsError, FileNotFoundError):  # another process may have put it back
         os.link(taken, source)  # which never replaces a file, as a rename would
-    taken.unlink()
+    taken.unlink(missing_ok=True)
 
 
 def _link(source: Path, target: Path) -> None:
