@@ -30,7 +30,8 @@ from lake_pipeline.kernel.erasing import Table
 from lake_pipeline.kernel.means import Means
 from lake_pipeline.kernel.predicate import check_predicate, matching_sql
 from lake_pipeline.lake import Lake
-from lake_pipeline.ledger.models import ErasureRow, OutputFile
+from lake_pipeline.ledger.erasure_models import ErasureRow
+from lake_pipeline.ledger.models import OutputFile
 from lake_pipeline.publishing import clean, release
 from lake_pipeline.recording import record_commits
 from lake_pipeline.scratch import scratch_folder

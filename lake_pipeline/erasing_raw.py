@@ -22,7 +22,7 @@ from lake_pipeline.kernel.raw_erasing import matching_records, without_records
 from lake_pipeline.kernel.references import load_references
 from lake_pipeline.kernel.source import RawFile
 from lake_pipeline.lake import Lake
-from lake_pipeline.ledger.models import ErasureRow, RawFileToSearch, RewrittenRaw
+from lake_pipeline.ledger.erasure_models import ErasureRow, RawFileToSearch, RewrittenRaw
 from lake_pipeline.scratch import scratch_folder
 from lake_pipeline.store import StoredObject
 from lake_pipeline.workers import worker_name

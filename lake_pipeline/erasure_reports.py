@@ -14,7 +14,7 @@ from typing import Any
 from lake_pipeline.dataset import Dataset
 from lake_pipeline.failpoints import failpoint
 from lake_pipeline.lake import Lake
-from lake_pipeline.ledger.models import ErasureRow
+from lake_pipeline.ledger.erasure_models import ErasureRow
 
 
 def report_key(erasure: ErasureRow) -> str:

@@ -19,7 +19,7 @@ from lake_pipeline.erasing import begin, find, finish, finish_erasures
 from lake_pipeline.errors import ErasureUnfinished, LedgerError, PredicateInvalid, StoreError
 from lake_pipeline.failpoints import _armed, _reached
 from lake_pipeline.lake import Lake
-from lake_pipeline.ledger.models import ErasureRow
+from lake_pipeline.ledger.erasure_models import ErasureRow
 from lake_pipeline.progress import finish_interrupted
 from lake_pipeline.published import open_parquet
 from lake_pipeline.workers import worker_name

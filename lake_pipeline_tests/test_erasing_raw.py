@@ -15,7 +15,7 @@ from lake_pipeline.discovery.listing import discover
 from lake_pipeline.erasing import begin, finish
 from lake_pipeline.errors import ErasureRefused
 from lake_pipeline.lake import Lake
-from lake_pipeline.ledger.models import ErasureRow
+from lake_pipeline.ledger.erasure_models import ErasureRow
 from lake_pipeline_tests.lakes import EVENTS, convert, event, lake_of, land, rows, stored
 
 HIS = "user_id = 'x'"

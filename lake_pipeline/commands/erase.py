@@ -16,7 +16,7 @@ from lake_pipeline.settings import load_settings
 
 if TYPE_CHECKING:
     from lake_pipeline.erasing import Found
-    from lake_pipeline.ledger.models import ErasureRow
+    from lake_pipeline.ledger.erasure_models import ErasureRow
 
 
 def erase(

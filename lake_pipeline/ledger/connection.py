@@ -15,7 +15,7 @@ from psycopg.conninfo import conninfo_to_dict
 from psycopg_pool import ConnectionPool
 
 from lake_pipeline.errors import LeaseLost, LedgerError, LedgerUnreachable
-from lake_pipeline.ledger import models
+from lake_pipeline.ledger import erasure_models, models
 from lake_pipeline.ledger.retrying import PATIENCE, failure, may_be_repeated, repeated
 from lake_pipeline.manifests import ManifestFile
 
@@ -39,8 +39,8 @@ _RECORDS = {
         models.ArchivableFile,
         models.BacklogSummary,
         models.DueManifest,
-        models.ErasureRow,
-        models.ErasureStep,
+        erasure_models.ErasureRow,
+        erasure_models.ErasureStep,
         models.FileTotals,
         models.GroupBacklog,
         models.InvariantViolation,
@@ -50,7 +50,7 @@ _RECORDS = {
         models.ManifestSummary,
         models.OutputFile,
         models.PendingWork,
-        models.RawFileToSearch,
+        erasure_models.RawFileToSearch,
         models.Replacement,
         models.SchemaVersion,
         models.ShownPartition,

@@ -14,14 +14,8 @@ from lake_pipeline.erasures import Erasure, predicate_digest
 from lake_pipeline.errors import LeaseLost, LedgerError
 from lake_pipeline.failpoints import failpoint
 from lake_pipeline.ledger.attempts import AttemptLedger
-from lake_pipeline.ledger.models import (
-    ErasureRow,
-    ErasureStep,
-    NotSearched,
-    OutputFile,
-    RawFileToSearch,
-    RewrittenRaw,
-)
+from lake_pipeline.ledger.erasure_models import ErasureRow, ErasureStep, NotSearched, RawFileToSearch, RewrittenRaw
+from lake_pipeline.ledger.models import OutputFile
 from lake_pipeline.ledger.retrying import once
 
 
