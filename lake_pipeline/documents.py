@@ -41,6 +41,19 @@ def commit_key(dataset: str, manifest_id: str, changes: int) -> str:
     return f"{commits_folder(dataset)}{manifest_id}/{changes:06d}.ndjson.gz"
 
 
+def erasures_folder(dataset: str) -> str:
+    return f"{ROOT}erasures/{dataset}/"
+
+
+def erasure_request_key(dataset: str, erasure: int) -> str:
+    """Where a request to erase rows stands, with its condition; the report beside it has only the condition's hash."""
+    return f"{erasures_folder(dataset)}{erasure}.request.json"
+
+
+def erasure_report_key(dataset: str, erasure: int) -> str:
+    return f"{erasures_folder(dataset)}{erasure}.json"
+
+
 def parse_commit_key(dataset: str, key: str) -> tuple[str, int] | None:
     """The manifest's id and the number of changes; None where it is no such key."""
     manifest_id, _, name = key.removeprefix(commits_folder(dataset)).rpartition("/")

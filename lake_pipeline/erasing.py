@@ -22,7 +22,7 @@ from lake_pipeline.catalog.contract import catalog_of
 from lake_pipeline.dataset import Dataset
 from lake_pipeline.engines.task import STAGING
 from lake_pipeline.erasing_raw import check_raw, erase_raw, sweep_raw
-from lake_pipeline.erasure_reports import sign_off
+from lake_pipeline.erasure_reports import sign_off, write_down
 from lake_pipeline.errors import ConservationError, ErasureUnfinished, LakeError, LeaseLost
 from lake_pipeline.failpoints import failpoint
 from lake_pipeline.guard import check_ledger
@@ -100,6 +100,7 @@ def finish(lake: Lake, dataset: Dataset, erasure: ErasureRow) -> ErasureRow:
         ErasureUnfinished: a manifest that holds matching rows is being converted, or rows are left; ask again.
     """
     check_ledger(lake, [dataset])
+    write_down(lake, erasure)
     busy: list[str] = []
     _show_and_clean(lake, dataset)
     with _table(lake, dataset) as table:

@@ -8,28 +8,34 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
 from lake_pipeline.dataset import Dataset
+from lake_pipeline.documents import erasure_report_key, erasure_request_key
 from lake_pipeline.failpoints import failpoint
 from lake_pipeline.lake import Lake
 from lake_pipeline.ledger.erasure_models import ErasureRow
 
 
-def report_key(erasure: ErasureRow) -> str:
-    """Where the report lies in the store."""
-    return f"_lake/erasures/{erasure.dataset}/{erasure.id}.json"
+def write_down(lake: Lake, erasure: ErasureRow) -> None:
+    """Put the request into the store, so that a ledger that is rebuilt knows it. May be repeated."""
+    request = asdict(erasure) | {"begun_at": erasure.begun_at.isoformat()}
+    ended = ("ended_at", "rows_erased", "report_key", "report_sha256")
+    document = {name: value for name, value in request.items() if name not in ended}
+    lake.store.put_json(erasure_request_key(erasure.dataset, erasure.id), document)
 
 
 def sign_off(lake: Lake, dataset: Dataset, erasure: ErasureRow) -> ErasureRow:
     """Write the report of a request whose rows are gone, as was verified, and end it; the request as it is then."""
     report = _report(lake, dataset, erasure)
     text = json.dumps(report, indent=1, sort_keys=True, ensure_ascii=False).encode()
-    lake.store.put(report_key(erasure), text)
+    key = erasure_report_key(dataset.name, erasure.id)
+    lake.store.put(key, text)
     failpoint("erase.reported")
     digest = hashlib.sha256(text).hexdigest()
-    lake.ledger.end_erasure(erasure.id, report["rows_erased"], report_key(erasure), digest)
+    lake.ledger.end_erasure(erasure.id, report["rows_erased"], key, digest)
     return next(row for row in lake.ledger.erasures(dataset.name) if row.id == erasure.id)
 
 

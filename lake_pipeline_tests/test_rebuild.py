@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Callable
 from contextlib import AbstractContextManager, suppress
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ import pytest
 
 from lake_pipeline.attempts import run_attempt
 from lake_pipeline.discovery.listing import discover
+from lake_pipeline.erasing import begin as begin_erasure
+from lake_pipeline.erasing import finish
 from lake_pipeline.errors import LakeError, LedgerError, LedgerMismatch
 from lake_pipeline.guard import check_ledger
 from lake_pipeline.lake import Lake
@@ -151,6 +154,36 @@ def test_a_rebuilt_ledger_says_what_the_lost_one_said_and_nothing_is_left_to_do(
         land(lake, "raw/2026/week07/a.json", event(1), event(9))
         assert work(lake) > 0
         assert [row[0] for row in rows(lake, EVERYTHING)] == ["e1", "e3", "e6", "e7", "e8", "e9"]
+
+
+@pytest.mark.parametrize("raw", [False, True])
+def test_a_rebuilt_ledger_knows_what_was_erased_and_nothing_of_it_comes_back(
+    raw: bool, opens_directory: Opens, database_url: str, lost_url: str
+) -> None:
+    a, b = "raw/2026/week01/a.json", "raw/2026/week01/b.json"
+    with opens_directory(database_url) as lake:
+        land(lake, a, event(1, mode="car"), event(2))
+        land(lake, b, event(3, mode="car"))
+        work(lake)
+        dataset = lake.datasets["events"]
+        assert finish(lake, dataset, begin_erasure(lake, dataset, "mode = 'car'", raw=raw)).rows_erased == 2
+        before = lake.ledger.erasures("events")
+    files = contents(database_url)
+
+    with opens_directory(lost_url) as lake:
+        assert rebuilt(lake)["events"].findings == []
+        assert contents(lost_url) == files
+        assert lake.ledger.erasures("events")[0].last_file_id <= before[0].last_file_id
+        assert [replace(each, last_file_id=0) for each in lake.ledger.erasures("events")] == [
+            replace(each, last_file_id=0, ended_at=lake.ledger.erasures("events")[0].ended_at) for each in before
+        ]
+        # What lands from now on is not concerned.
+        land(lake, "raw/2026/week01/c.json", event(4, mode="car"))
+        lake.ledger.requeue("events", key=[a, b])
+        work(lake)
+        assert [row[0] for row in rows(lake, IDS)] == ["e2", "e4"]
+        again = begin_erasure(lake, lake.datasets["events"], "id = 'e4'")
+        assert again.id > before[0].id
 
 
 def lake_in(opens: Opens, url: str, *names: str) -> None:

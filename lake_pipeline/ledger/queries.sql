@@ -1325,16 +1325,20 @@ FROM (
 WHERE found.parts IS NOT NULL;
 
 -- name: list_candidates(source, archive, quarantine)!
--- Where each file may lie: the better guess first.
+-- Where each file may lie: the better guess first. One that records were erased from is only where its document says.
 INSERT INTO rebuilt_candidates
-SELECT f.new_id, f.etag, c.rank, s.key, s.size, s.etag AS stored_etag
+SELECT f.new_id, e.etag, c.rank, s.key, s.size, s.etag AS stored_etag
 FROM rebuilt_files f
-CROSS JOIN LATERAL (SELECT substr(f.s3_key, length(:source) + 1) AS relative) r
+CROSS JOIN LATERAL (
+    SELECT coalesce(f.archived_etag, f.etag) AS etag, coalesce(f.archived_size, f.size) AS size,
+        substr(f.s3_key, length(:source) + 1) AS relative
+) e
 CROSS JOIN LATERAL (VALUES
-    (0, f.s3_key), (1, f.archived_key), (2, :archive::text || r.relative || '~' || f.etag), (3, :archive || r.relative),
-    (4, :quarantine || r.relative || '~' || f.etag), (5, :quarantine || r.relative)
+    (0, f.s3_key), (1, f.archived_key), (2, :archive::text || e.relative || '~' || f.etag), (3, :archive || e.relative),
+    (4, :quarantine || e.relative || '~' || f.etag), (5, :quarantine || e.relative)
 ) AS c (rank, key)
-JOIN rebuilt_stored s ON s.key = c.key AND s.size = f.size;
+JOIN rebuilt_stored s ON s.key = c.key AND s.size = e.size
+WHERE f.archived_etag IS NULL OR c.rank = 1;
 
 -- name: locate_by_etag()!
 -- Copies keep the ETag, nearly always.
@@ -1559,11 +1563,40 @@ FROM rebuilt_outputs WHERE fault IS NULL ORDER BY path;
 INSERT INTO lake.schema_versions (dataset, version, columns, changes, manifest_id, created_at, recorded)
 VALUES (:dataset, :version, :columns, :changes, :manifest_id, :created_at, true);
 
+-- name: restore_erasure(erasure)!
+-- A request that the ledger does not know, under its own number where that is free.
+INSERT INTO lake.erasures (id, dataset, predicate, predicate_sha256, raw, requested_by, last_file_id, begun_at, ended_at,
+    rows_erased, report_key, report_sha256)
+SELECT CASE WHEN EXISTS (SELECT FROM lake.erasures taken WHERE taken.id = r.id)
+        THEN nextval('lake.erasures_id_seq') ELSE r.id END,
+    r.dataset, r.predicate, r.predicate_sha256, r.raw, r.requested_by, r.last_file_id, r.begun_at, r.ended_at,
+    r.rows_erased, r.report_key, r.report_sha256
+FROM jsonb_populate_record(null::lake.erasures, :erasure) r
+WHERE NOT EXISTS (
+    SELECT FROM lake.erasures known
+    WHERE (known.dataset, known.predicate_sha256, known.begun_at) = (r.dataset, r.predicate_sha256, r.begun_at)
+);
+
+-- name: renumber_erasures(dataset)!
+-- The last file that each concerns, by the numbers that files have now.
+UPDATE lake.erasures e SET last_file_id = found.last
+FROM (
+    SELECT e.id, max(f.new_id) AS last FROM lake.erasures e JOIN rebuilt_files f ON f.id <= e.last_file_id GROUP BY e.id
+) found WHERE e.id = found.id AND e.dataset = :dataset;
+
+-- name: advance_erasure_ids()$
+-- The next request gets a number above all of these: reports are named by them.
+SELECT setval('lake.erasures_id_seq', found.last) FROM (SELECT max(id) AS last FROM lake.erasures) found
+WHERE found.last >= (SELECT last_value FROM lake.erasures_id_seq);
+
 -- name: advance_file_ids()$
--- The next file gets a number above all of these.
+-- The next file gets a number above all of these, and is concerned by no request that was made before it.
 SELECT setval('lake.file_processing_status_id_seq', found.last) FROM (
-    SELECT max(id) AS last FROM lake.file_processing_status
+    SELECT greatest(
+        (SELECT max(id) FROM lake.file_processing_status), (SELECT max(last_file_id) FROM lake.erasures)
+    ) AS last
 ) found WHERE found.last >= (SELECT last_value FROM lake.file_processing_status_id_seq);
+
 -- ---------------------------------------------------------------- invariants
 
 -- name: invariant_violations(dataset)

@@ -12,6 +12,7 @@ from typing import Any
 from lake_pipeline.errors import LedgerError
 from lake_pipeline.failpoints import failpoint
 from lake_pipeline.ledger.connection import Connection, LedgerConnection
+from lake_pipeline.ledger.erasure_models import ErasureRow
 from lake_pipeline.ledger.models import SchemaVersion
 from lake_pipeline.manifests import Manifest
 from lake_pipeline.store import StoredObject
@@ -205,8 +206,8 @@ class Rebuild:
         found: tuple[int, int, int, int, int] = self._queries.rebuilt_totals(self._connection)
         return found
 
-    def replace(self, schemas: Sequence[SchemaVersion]) -> None:
-        """Let the rows take the place of the ledger's."""
+    def replace(self, schemas: Sequence[SchemaVersion], erasures: Sequence[ErasureRow]) -> None:
+        """Let the rows take the place of the ledger's. Requests to erase are added to those that it knows."""
         this = {"dataset": self.dataset}
         self._queries.raise_attempts(self._connection)
         for clear in (
@@ -234,6 +235,10 @@ class Rebuild:
                 manifest_id=schema.manifest_id,
                 created_at=schema.created_at,
             )
+        for erasure in erasures:
+            self._queries.restore_erasure(self._connection, erasure=json.dumps(asdict(erasure), default=str))
+        self._queries.renumber_erasures(self._connection, **this)
+        self._queries.advance_erasure_ids(self._connection)
         self._queries.advance_file_ids(self._connection)
         failpoint("rebuild.replacing")
 

@@ -15,7 +15,7 @@ from lake_pipeline.failpoints import failpoint
 from lake_pipeline.lake import Lake
 from lake_pipeline.ledger.rebuilding import Folders, Rebuild
 from lake_pipeline.published import open_parquet
-from lake_pipeline.rebuild.sources import load_commits, load_listings, load_plans, load_schemas
+from lake_pipeline.rebuild.sources import load_commits, load_erasures, load_listings, load_plans, load_schemas
 from lake_pipeline.recording import record_commits
 from lake_pipeline.store import Store, StoredObject
 
@@ -55,13 +55,14 @@ def rebuild_dataset(lake: Lake, dataset: Dataset, *, dry_run: bool = False) -> R
 
     Raises:
         LedgerError: a worker is converting one of its manifests.
+        ManifestInvalid: a request to erase rows cannot be read; nothing was changed.
         StoreError: the store failed; nothing was changed.
     """
     store, name = lake.store, dataset.name
     folders = Folders(dataset.source.prefix, dataset.archive.prefix, f"quarantine/{name}/files/")
     with lake.ledger.rebuilding(name, dry_run=dry_run) as rebuild:
         documents = load_commits(store, name, rebuild)
-        schemas = load_schemas(store, name)
+        schemas, erasures = load_schemas(store, name), load_erasures(store, name)
         load_plans(store, dataset, documents, rebuild)
         load_listings(store, dataset, rebuild)
         rebuild.loaded(dataset.output.stem)
@@ -80,7 +81,7 @@ def rebuild_dataset(lake: Lake, dataset: Dataset, *, dry_run: bool = False) -> R
         ):
             findings.append(_named("schema_missing", [f"versions found: {[each.version for each in schemas]}"]))
         if not dry_run:
-            rebuild.replace(schemas)
+            rebuild.replace(schemas, erasures)
     if not dry_run:
         failpoint("rebuild.replaced")
         # It may count changes whose documents are lost.

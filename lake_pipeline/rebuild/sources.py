@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,9 +13,18 @@ from typing import Any
 
 from lake_pipeline.dataset import Dataset
 from lake_pipeline.discovery.listing import is_raw_file
-from lake_pipeline.documents import commit_key, commits_folder, decode_commit, parse_commit_key, schemas_folder
+from lake_pipeline.documents import (
+    commit_key,
+    commits_folder,
+    decode_commit,
+    erasure_report_key,
+    erasures_folder,
+    parse_commit_key,
+    schemas_folder,
+)
 from lake_pipeline.engines.task import STAGING
 from lake_pipeline.errors import LakeError, ManifestInvalid
+from lake_pipeline.ledger.erasure_models import ErasureRow
 from lake_pipeline.ledger.models import SchemaVersion
 from lake_pipeline.ledger.rebuilding import Rebuild
 from lake_pipeline.manifests import Manifest, manifest_key
@@ -65,6 +76,39 @@ def load_schemas(store: Store, dataset: str) -> list[SchemaVersion]:
         except (ValueError, KeyError, TypeError):
             continue
     return versions
+
+
+def load_erasures(store: Store, dataset: str) -> list[ErasureRow]:
+    """Every request to erase rows, oldest first; ended, where its report is there.
+
+    Raises:
+        ManifestInvalid: a request cannot be read. Without it a replay would bring back what was erased.
+    """
+    requests = []
+    for item in chain.from_iterable(store.list(erasures_folder(dataset))):
+        if not item.key.endswith(".request.json"):
+            continue
+        try:
+            request: dict[str, Any] = store.get_json(item.key)
+            request["begun_at"] = datetime.fromisoformat(request["begun_at"])
+            requests.append(ErasureRow(**request, **_ending(store, dataset, request["id"])))
+        except (ValueError, KeyError, TypeError) as error:
+            raise ManifestInvalid(f"{item.key}, a request to erase rows, is damaged: {error}") from error
+    return sorted(requests, key=lambda request: request.id)
+
+
+def _ending(store: Store, dataset: str, erasure: int) -> dict[str, Any]:
+    key = erasure_report_key(dataset, erasure)
+    if not store.exists(key):
+        return dict.fromkeys(("ended_at", "rows_erased", "report_key", "report_sha256"))
+    text = store.get(key)
+    report = json.loads(text)
+    return {
+        "ended_at": datetime.fromisoformat(report["verified_at"]),
+        "rows_erased": report["rows_erased"],
+        "report_key": key,
+        "report_sha256": hashlib.sha256(text).hexdigest(),
+    }
 
 
 def load_plans(store: Store, dataset: Dataset, documents: Documents, rebuild: Rebuild) -> int:

@@ -21,7 +21,7 @@ CREATE TABLE lake.erasures (
     report_sha256 text COLLATE "C"
 );
 COMMENT ON TABLE lake.erasures IS 'Requests to erase rows; each stands, so that no replay brings its rows back.';
-COMMENT ON COLUMN lake.erasures.predicate IS 'SQL over the table; may hold personal data, and is kept nowhere else.';
+COMMENT ON COLUMN lake.erasures.predicate IS 'SQL over the table; may hold personal data, and is not in reports.';
 COMMENT ON COLUMN lake.erasures.last_file_id IS 'Files of this id and of lower ones are concerned; later ones are not.';
 COMMENT ON COLUMN lake.erasures.report_sha256 IS 'Of the bytes of the report in the store, as it was signed off.';
 
