@@ -228,7 +228,7 @@ def test_a_run_whose_engine_is_killed_there_tries_again(
 WOKE = {
     "attempt.begun": "LeaseLost: Another attempt of this manifest has taken over",
     "publish.published": "LeaseLost: Another attempt of this manifest has taken over",
-    "commit.committing": "LedgerError: The ledger refused or failed: ",
+    "commit.committing": "LeaseLost: Another attempt of this manifest has taken over",
     "archive.moved": "",
 }
 

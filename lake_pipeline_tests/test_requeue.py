@@ -19,6 +19,7 @@ from lake_pipeline.lake import Lake
 from lake_pipeline.ledger.ledger import Ledger
 from lake_pipeline.ledger.models import FileOutcome, FileRow, OutputFile
 from lake_pipeline.ledger.selectors import Selectors
+from lake_pipeline_tests.failing import armed
 from lake_pipeline_tests.lakes import event, lake_of, land, rows, stored
 from lake_pipeline_tests.ledger_samples import LEASE, listed
 from lake_pipeline_tests.passes import work
@@ -180,3 +181,19 @@ def test_a_dry_run_says_what_would_be_rewritten_and_what_is_not_there(lake: Lake
     assert "raw/2026/week07/b.json: gone; it should lie at archive/2026/week07/b.json" in told
     assert "every raw file of them is there to be read" in asked("--manifest", "2026-week08.0001", "--dry-run")
     assert (list(lake.ledger.files("events")), lake.ledger.manifests("events")) == before
+
+
+def test_files_that_a_killed_worker_moved_and_that_were_sent_back_since_are_found(lake: Lake) -> None:
+    land(lake, "raw/2026/week08/d.json", event(5, day=9))
+    with armed("archive.moved=ledger"):
+        assert any("failpoint" in failure for failure in work(lake))
+    (moved,) = lake.ledger.files("events", key="raw/2026/week08/d.json")
+    assert (moved.status, moved.archived_key) == ("SUCCEEDED", None)
+    before = everything(lake)
+
+    asked("--key", moved.s3_key)
+    assert work(lake) == []
+
+    (done,) = lake.ledger.files("events", key=moved.s3_key)
+    assert (done.status, done.archived_key) == ("SUCCEEDED", "archive/2026/week08/d.json")
+    assert everything(lake) == before

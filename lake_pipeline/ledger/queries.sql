@@ -696,6 +696,12 @@ WITH misplaced AS (
     UNION ALL
     SELECT id, s3_key, etag, size, status, archived_key, manifest_id FROM lake.file_processing_status
     WHERE dataset = :dataset AND status = 'SUCCEEDED' AND starts_with(archived_key, 'quarantine/')
+    UNION ALL
+    -- Committed once and to be done again: who moved them may have been killed before it could say so.
+    SELECT f.id, f.s3_key, f.etag, f.size, f.status, f.archived_key, f.manifest_id
+    FROM lake.manifests m JOIN lake.file_processing_status f USING (dataset, manifest_id)
+    WHERE m.dataset = :dataset AND m.state <> 'COMMITTED' AND m.state <> 'RUNNING' AND m.committed_at IS NOT NULL
+        AND f.status IN ('PENDING', 'FAILED') AND f.rows_written IS NOT NULL AND f.archived_key IS NULL
 )
 SELECT f.id, f.s3_key AS key, f.etag, f.size, f.status, coalesce(f.archived_key, f.s3_key) AS location
 FROM misplaced f
