@@ -11,15 +11,12 @@ import psycopg
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from lake_pipeline.attempts import run_attempt
 from lake_pipeline.audit.audit import audit
 from lake_pipeline.audit.listings import Listing, StoreListing
 from lake_pipeline.audit.scope import Scope
 from lake_pipeline.discovery.listing import discover
-from lake_pipeline.engines.run import run_task
-from lake_pipeline.engines.task import Task
 from lake_pipeline.lake import Lake
-from lake_pipeline.progress import due_work, finish_interrupted
+from lake_pipeline_tests import passes
 from lake_pipeline_tests.lakes import EVENTS, event, land
 
 TRIPS: dict[str, Any] = {
@@ -63,17 +60,9 @@ def fill(lake: Lake) -> None:
 
 
 def convert(lake: Lake) -> None:
-    """What `lake run` does, in this process and without Dagster."""
-    for dataset in lake.datasets.values():
-        discover(dataset, lake.store, lake.ledger)
-        finish_interrupted(lake, dataset)
-        while due := due_work(lake, dataset, flush=True, limit=100, backoff=timedelta()):
-            for manifest in due:
-                run_attempt(lake, dataset, manifest.manifest_id, _engine)
-
-
-def _engine(task: Task) -> None:
-    run_task(task, lambda _: None)
+    """Convert what is due in every dataset."""
+    for dataset in lake.datasets:
+        passes.convert(lake, dataset)
 
 
 def found(lake: Lake, *, listing: Listing | None = None, quick: bool = False) -> Found:

@@ -5,21 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from lake_pipeline.attempts import Outcome, run_attempt
 from lake_pipeline.catalog.contract import catalog_of
 from lake_pipeline.defs.running import run_datasets
-from lake_pipeline.discovery.listing import discover
-from lake_pipeline.engines.run import run_task
-from lake_pipeline.engines.task import Task
 from lake_pipeline.lake import Lake, open_lake
-from lake_pipeline.progress import due_work, finish_interrupted
 from lake_pipeline.settings import load_settings
 
 EVENTS: dict[str, Any] = {
@@ -78,21 +72,6 @@ def land(lake: Lake, key: str, *records: dict[str, Any] | str) -> None:
 def run(lake: Lake) -> int:
     """What `lake run` does; the number of manifests that it ran."""
     return run_datasets(lake, list(lake.datasets.values()), lambda _: None)
-
-
-def convert(lake: Lake, dataset: str = "events") -> list[Outcome]:
-    """What `lake run` comes to, without Dagster's part in it: in this process, and so at once."""
-    declared, outcomes = lake.datasets[dataset], list[Outcome]()
-    discover(declared, lake.store, lake.ledger)
-    finish_interrupted(lake, declared)
-    while due := due_work(lake, declared, flush=True, limit=100, backoff=timedelta()):
-        for found in due:
-            outcomes.append(run_attempt(lake, declared, found.manifest_id, _in_this_process))
-    return outcomes
-
-
-def _in_this_process(task: Task) -> None:
-    run_task(task, lambda _: None)
 
 
 def rows(lake: Lake, sql: str) -> list[tuple[Any, ...]]:

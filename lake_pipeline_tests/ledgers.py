@@ -5,20 +5,17 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from datetime import timedelta
 from typing import Any
 
 import psycopg
 from psycopg.rows import dict_row
 
-from lake_pipeline.attempts import run_attempt
-from lake_pipeline.discovery.listing import discover
 from lake_pipeline.errors import LakeError
 from lake_pipeline.guard import check_ledger
 from lake_pipeline.lake import Lake
-from lake_pipeline.progress import due_work, finish_interrupted
 from lake_pipeline_tests.conftest import database_of
 from lake_pipeline_tests.failing import convert
+from lake_pipeline_tests.passes import attempts
 
 # What a rebuilt ledger need not say of the past: who worked, what was told to whom, what is written down.
 _VOLATILE = {
@@ -39,17 +36,14 @@ _TABLES = {
 
 
 def work(lake: Lake) -> int:
-    """Discover, plan and convert in this process until nothing is due; the number of attempts."""
+    """Discover, plan and convert in every dataset until nothing is due; the number of attempts."""
     begun = 0
     for dataset in lake.datasets.values():
         check_ledger(lake, [dataset])
-        discover(dataset, lake.store, lake.ledger)
-        finish_interrupted(lake, dataset)
-        while due := due_work(lake, dataset, flush=True, limit=100, backoff=timedelta()):
-            for manifest in due:
-                begun += 1
-                with suppress(LakeError):
-                    run_attempt(lake, dataset, manifest.manifest_id, convert)
+        for attempt in attempts(lake, dataset.name, convert):
+            begun += 1
+            with suppress(LakeError):
+                attempt()
     return begun
 
 

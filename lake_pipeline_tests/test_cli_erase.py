@@ -20,7 +20,8 @@ from lake_pipeline.discovery.listing import discover
 from lake_pipeline.lake import Lake
 from lake_pipeline.progress import finish_interrupted
 from lake_pipeline_tests.command_line import COMMAND
-from lake_pipeline_tests.lakes import EVENTS, convert, event, lake_of, land, rows, stored
+from lake_pipeline_tests.lakes import EVENTS, event, lake_of, land, rows, stored
+from lake_pipeline_tests.passes import convert
 
 HIS = "user_id = 'x'"
 POINTS = ("staged", "copied", "committing", "committed", "raw_copied", "raw_rewritten", "reported")

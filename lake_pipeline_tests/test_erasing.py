@@ -23,7 +23,8 @@ from lake_pipeline.ledger.erasure_models import ErasureRow
 from lake_pipeline.progress import finish_interrupted
 from lake_pipeline.published import open_parquet
 from lake_pipeline.workers import worker_name
-from lake_pipeline_tests.lakes import EVENTS, convert, event, lake_of, land, rows, stored
+from lake_pipeline_tests.lakes import EVENTS, event, lake_of, land, rows, stored
+from lake_pipeline_tests.passes import convert
 
 HIS = "user_id = 'x'"
 GROUPS = ("week06", "week07")

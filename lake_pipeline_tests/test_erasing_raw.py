@@ -16,7 +16,8 @@ from lake_pipeline.erasing import begin, finish
 from lake_pipeline.errors import ErasureRefused
 from lake_pipeline.lake import Lake
 from lake_pipeline.ledger.erasure_models import ErasureRow
-from lake_pipeline_tests.lakes import EVENTS, convert, event, lake_of, land, rows, stored
+from lake_pipeline_tests.lakes import EVENTS, event, lake_of, land, rows, stored
+from lake_pipeline_tests.passes import convert
 
 HIS = "user_id = 'x'"
 JSON: dict[str, Any] = {**EVENTS, "source": EVENTS["source"] | {"format": "json"}}
