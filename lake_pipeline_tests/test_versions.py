@@ -256,7 +256,7 @@ def test_an_unreadable_new_version_that_is_requeued_never_stands_beside_the_old_
     assert ids(lake) == ["e1", "e2", "e3"]
 
     # The reader has learned to read it: what lies there has the same size, as its copy in quarantine may have.
-    lake.store.put(aside, b'{}\n\n')
+    lake.store.put(aside, b"{}\n\n")
     lake.ledger.requeue("events", **selector)
 
     assert work(lake) == []
