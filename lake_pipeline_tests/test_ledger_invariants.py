@@ -7,9 +7,10 @@ from datetime import timedelta
 import psycopg
 import pytest
 
+from lake_pipeline.ledger.audit_models import InvariantViolation
 from lake_pipeline.ledger.invariants import INVARIANTS
 from lake_pipeline.ledger.ledger import Ledger
-from lake_pipeline.ledger.models import FileOutcome, InvariantViolation, OutputFile
+from lake_pipeline.ledger.models import FileOutcome, OutputFile
 from lake_pipeline_tests.ledger_samples import DATASET, begin, claim, commit, land, listed, outcomes
 
 NO_LEASE = timedelta(0)

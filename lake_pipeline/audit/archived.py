@@ -12,7 +12,7 @@ from lake_pipeline.audit.merging import merged
 from lake_pipeline.audit.raw_files import current_versions
 from lake_pipeline.audit.scope import Scope
 from lake_pipeline.discovery.listing import storable
-from lake_pipeline.ledger.models import KnownVersion
+from lake_pipeline.ledger.audit_models import KnownVersion
 from lake_pipeline.store import StoredObject
 
 _VERSIONED = re.compile(r"~[^~/]*\Z")

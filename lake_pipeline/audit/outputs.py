@@ -13,7 +13,7 @@ from lake_pipeline.audit.merging import merged
 from lake_pipeline.audit.scope import Scope
 from lake_pipeline.discovery.listing import storable
 from lake_pipeline.errors import ObjectChanged, ObjectMissing
-from lake_pipeline.ledger.models import KnownOutput
+from lake_pipeline.ledger.audit_models import KnownOutput
 from lake_pipeline.published import rows_in
 from lake_pipeline.store import Store, StoredObject, batched
 

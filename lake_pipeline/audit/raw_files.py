@@ -11,7 +11,8 @@ from lake_pipeline.audit.holders import is_under_way
 from lake_pipeline.audit.merging import merged
 from lake_pipeline.audit.scope import Scope
 from lake_pipeline.discovery.listing import storable
-from lake_pipeline.ledger.models import ArchivableFile, KnownVersion
+from lake_pipeline.ledger.audit_models import KnownVersion
+from lake_pipeline.ledger.models import ArchivableFile
 from lake_pipeline.store import StoredObject
 
 # What the pass over a worker's commit is still to do.

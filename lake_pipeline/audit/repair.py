@@ -12,7 +12,8 @@ from lake_pipeline.discovery.listing import listed, storable
 from lake_pipeline.errors import LakeError
 from lake_pipeline.guard import check_ledger
 from lake_pipeline.lake import Lake
-from lake_pipeline.ledger.models import ArchivableFile, KnownVersion
+from lake_pipeline.ledger.audit_models import KnownVersion
+from lake_pipeline.ledger.models import ArchivableFile
 from lake_pipeline.progress import finish_interrupted
 from lake_pipeline.store import Move, batched
 

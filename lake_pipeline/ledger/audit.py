@@ -7,8 +7,9 @@ from typing import Any, TypeVar
 
 from psycopg.rows import class_row
 
+from lake_pipeline.ledger.audit_models import KnownOutput, KnownVersion
 from lake_pipeline.ledger.connection import LedgerConnection
-from lake_pipeline.ledger.models import KnownOutput, KnownVersion, ManifestRow
+from lake_pipeline.ledger.models import ManifestRow
 
 _Row = TypeVar("_Row", KnownVersion, KnownOutput)
 _AT_ONCE = 2000

@@ -15,7 +15,7 @@ from psycopg.conninfo import conninfo_to_dict
 from psycopg_pool import ConnectionPool
 
 from lake_pipeline.errors import LeaseLost, LedgerError, LedgerUnreachable
-from lake_pipeline.ledger import erasure_models, models
+from lake_pipeline.ledger import audit_models, erasure_models, models
 from lake_pipeline.ledger.retrying import PATIENCE, failure, may_be_repeated, repeated
 from lake_pipeline.manifests import ManifestFile
 
@@ -43,9 +43,9 @@ _RECORDS = {
         erasure_models.ErasureStep,
         models.FileTotals,
         models.GroupBacklog,
-        models.InvariantViolation,
-        models.KnownOutput,
-        models.KnownVersion,
+        audit_models.InvariantViolation,
+        audit_models.KnownOutput,
+        audit_models.KnownVersion,
         models.ManifestRow,
         models.ManifestSummary,
         models.OutputFile,

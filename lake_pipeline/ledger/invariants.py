@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from lake_pipeline.ledger.audit_models import InvariantViolation
 from lake_pipeline.ledger.connection import LedgerConnection
-from lake_pipeline.ledger.models import InvariantViolation
 
 INVARIANTS = {
     "processing_without_attempt": "a file is PROCESSING only in a manifest that is PLANNED, or RUNNING with a holder",
