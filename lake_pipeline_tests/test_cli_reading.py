@@ -195,7 +195,9 @@ def test_a_ledger_that_cannot_be_reached_is_one_error_without_the_password(tmp_p
 
     refused = away("status", expect=1)
 
-    assert refused.stderr.startswith("error: The ledger's database does not answer: postgresql://me:***@127.0.0.1:1/lake")
+    assert refused.stderr.startswith(
+        "error: The ledger's database does not answer: postgresql://me:***@127.0.0.1:1/lake"
+    )
     assert "secret" not in refused.stderr
     assert "Traceback" not in refused.stderr
 

@@ -28,6 +28,8 @@ HOURS = 3600
 # What these ask a worker's clock for decides nothing that another worker may decide.
 CLOCK_READERS = {
     "commands/dlq.py",  # how long ago, for a person
+    "guard.py",  # when the lake was made, for a person
+    "erasure_reports.py",  # when it was verified, for a person
     "discovery/dead_letters.py",  # against the queue's own time, with minutes to spare
     "extracts.py",  # a note in an extract's document
 }

@@ -76,9 +76,10 @@ def _misplaced(scope: Scope, places: dict[str, str]) -> Iterator[Difference]:
         if known is None or known.archived_key != place or known != before.get(key):
             continue
         verdict = judge_archived(there[key], known, lake.store.is_copy_of)
-        excused = verdict and verdict[0] == "not_archived" and is_under_way(manifests.get(known.manifest_id or ""))
-        if verdict is not None and not excused:
-            kind, detail = verdict
+        if verdict is None:
+            continue
+        kind, detail = verdict
+        if kind != "not_archived" or not is_under_way(manifests.get(known.manifest_id or ""), lake.ledger):
             yield Difference(name, kind, key, detail, known.manifest_id)
 
 

@@ -18,7 +18,7 @@ def audit_catalogue(scope: Scope) -> Iterator[Difference]:
     for _ in scope.suspects(stale):
         mark = lake.ledger.commit_mark(dataset.name)
         latest = {row.manifest_id for row in lake.ledger.latest_manifests(dataset.name, 1)}
-        busy = any(map(is_under_way, lake.ledger.manifests_of(dataset.name, latest).values()))
+        busy = any(is_under_way(row, lake.ledger) for row in lake.ledger.manifests_of(dataset.name, latest).values())
         if not busy and catalog.is_stale(lake, dataset) and lake.ledger.commit_mark(dataset.name) == mark:
             where = catalog.table_uri(lake.settings, dataset)
             yield Difference(dataset.name, "catalogue_stale", dataset.name, f"{where} does not show the last commit")

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 from lake_pipeline.audit.classes import Difference
 from lake_pipeline.audit.scope import Scope
+from lake_pipeline.ledger.ledger import Ledger
 from lake_pipeline.ledger.models import ManifestRow
 from lake_pipeline.workers import is_dead, worker_name
 
@@ -15,11 +16,11 @@ from lake_pipeline.workers import is_dead, worker_name
 _GRACE = timedelta(minutes=15)
 
 
-def is_under_way(manifest: ManifestRow | None, now: datetime | None = None) -> bool:
+def is_under_way(manifest: ManifestRow | None, ledger: Ledger) -> bool:
     """Whether somebody converts the manifest, or may still tidy up after its commit or its failure."""
     if manifest is None or not manifest.worker or is_dead(manifest.worker):
         return False
-    now = now or datetime.now(UTC)
+    now = ledger.now()
     if manifest.state == "RUNNING":
         return manifest.lease_expires_at is not None and manifest.lease_expires_at >= now
     # This process audits.

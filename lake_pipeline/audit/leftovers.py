@@ -30,7 +30,7 @@ def audit_staging(scope: Scope) -> Iterator[Difference]:
                 continue
             if manifest is None or not rest or not rest[0].isdecimal():
                 yield Difference(name, "staging_stray", place, "the ledger has no such manifest and attempt")
-            elif is_abandoned(ledger, manifest, int(rest[0])) and not is_under_way(manifest):
+            elif is_abandoned(ledger, manifest, int(rest[0])) and not is_under_way(manifest, ledger):
                 detail = f"{manifest_id} is {manifest.state}, attempt {manifest.attempt}"
                 yield Difference(name, "staging_left", place, detail, manifest_id)
 
@@ -38,7 +38,7 @@ def audit_staging(scope: Scope) -> Iterator[Difference]:
 def _is_at_work(scope: Scope, parts: list[str]) -> bool:
     """At first sight, so that what is being staged is not waited for."""
     found = scope.lake.ledger.manifests_of(scope.dataset.name, {parts[0]})
-    return is_under_way(found.get(parts[0]))
+    return is_under_way(found.get(parts[0]), scope.lake.ledger)
 
 
 def audit_records(scope: Scope) -> Iterator[Difference]:
@@ -71,7 +71,7 @@ def _look_again(scope: Scope, folder: str, key: str, manifest_id: str | None) ->
         return
     elif document is None or manifest is None:
         yield Difference(name, "records_stray", key, "the ledger has no such manifest and attempt")
-    elif lake.ledger.leftover_records(name, [document]) and not is_under_way(manifest):
+    elif lake.ledger.leftover_records(name, [document]) and not is_under_way(manifest, lake.ledger):
         yield Difference(name, "records_left", key, f"{manifest_id} does not list it", manifest_id)
 
 

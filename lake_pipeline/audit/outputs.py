@@ -95,6 +95,10 @@ def _look_again(scope: Scope, paths: list[str]) -> Iterator[Difference]:
         if known != before.get(path):
             continue  # somebody is at it
         kind, detail = verdict
-        if kind in ("output_left", "output_unreleased") and known and is_under_way(manifests.get(known.manifest_id)):
+        if (
+            kind in ("output_left", "output_unreleased")
+            and known
+            and is_under_way(manifests.get(known.manifest_id), lake.ledger)
+        ):
             continue
         yield Difference(name, kind, path, detail, known.manifest_id if known else None)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import UTC, datetime
 
 from lake_pipeline.archiving import moved_before
 from lake_pipeline.audit.classes import Difference
@@ -77,7 +76,7 @@ def _look_again(scope: Scope, keys: list[str], moves: bool) -> Iterator[Differen
         if known is not None and known.id in moved:
             verdict = "archive_unrecorded", f"it lies at {moved[known.id]}"
         manifest_id = known.manifest_id if known else None
-        if verdict[0] in _TRANSIENT and is_under_way(manifests.get(manifest_id or "")):
+        if verdict[0] in _TRANSIENT and is_under_way(manifests.get(manifest_id or ""), lake.ledger):
             continue
         yield Difference(name, verdict[0], key, verdict[1], manifest_id)
 
@@ -99,7 +98,7 @@ def _moved(scope: Scope, gone: list[KnownVersion]) -> dict[int, str]:
 
 
 def _landed_meanwhile(scope: Scope, found: StoredObject | None) -> bool:
-    return found is not None and scope.began <= found.last_modified <= datetime.now(UTC)
+    return found is not None and scope.began <= found.last_modified <= scope.lake.ledger.now()
 
 
 def _is_folder(item: StoredObject) -> bool:

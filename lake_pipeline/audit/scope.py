@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TypeVar
 
 from lake_pipeline.audit.listings import Listing
@@ -23,7 +23,7 @@ SETTLE_SECONDS = 1.0
 
 @dataclass(frozen=True)
 class Scope:
-    """An audit of a dataset, begun at `began`.
+    """An audit of a dataset, begun at `began`, a time of the ledger's clock.
 
     `quick` leaves out what reads whole curated files. `tell` hears of a step and how much of it was looked at.
     """
@@ -34,7 +34,10 @@ class Scope:
     quick: bool = False
     settle_seconds: float = SETTLE_SECONDS
     tell: Callable[[str, int], None] = lambda _step, _count: None
-    began: datetime = field(default_factory=lambda: datetime.now(UTC))
+    began: datetime = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "began", self.lake.ledger.now())
 
     def suspects(self, found: Iterable[_T]) -> Iterator[list[_T]]:
         """What did not fit at first sight, to be looked at again: a worker may have been in the midst of it."""

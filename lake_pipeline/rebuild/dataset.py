@@ -21,6 +21,7 @@ from lake_pipeline.store import Store, StoredObject
 
 _AT_ONCE = 16
 _SHOWN = 20
+_ANY_TIME = datetime.min.replace(tzinfo=UTC)  # copies are told by size and ETag
 
 
 @dataclass(frozen=True)
@@ -100,7 +101,7 @@ def _locate(store: Store, folders: Folders, rebuild: Rebuild) -> None:
 
     def is_copy(candidate: tuple[int, str, str, int, str]) -> bool:
         _, etag, key, size, stored_etag = candidate
-        return store.is_copy_of(StoredObject(key, size, stored_etag, datetime.now(UTC)), size, etag)
+        return store.is_copy_of(StoredObject(key, size, stored_etag, _ANY_TIME), size, etag)
 
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         for page in rebuild.doubtful():
