@@ -264,7 +264,10 @@ class Protocol(RuleBasedStateMachine):
 
     def fail(self, pick: int) -> None:
         attempt = self._attempt(pick)
-        with _allowed(attempt.holds):
+        row = self.ledger.manifest(self.dataset, attempt.manifest_id)
+        # Whoever lost the answer may say so again.
+        has_failed = (row.state, row.attempt) == ("FAILED", attempt.number)
+        with _allowed(attempt.holds or has_failed):
             self.ledger.fail_attempt(self.dataset, attempt.manifest_id, attempt.number, "no memory")
             attempt.holds = False
 
