@@ -42,9 +42,10 @@ demo: setup ## Land sample files and run the whole pipeline on embedded parts
 dev: setup ## Open the Dagster UI on this lake
 	$(BIN)/lake dev
 
+# A file's tests run in one process, for what they share is slow to make.
 .PHONY: test
 test: lint $(VENV)/.installed-spark ## Lint and test
-	$(BIN)/pytest -n 4 --dist loadgroup
+	$(BIN)/pytest -n 4 --dist loadfile
 
 .PHONY: test-slow
 test-slow: $(VENV)/.installed-spark ## Run the tests that take minutes

@@ -39,8 +39,6 @@ from lake_pipeline_tests.lakes import EVENTS, event, lake_of, land, rows, states
 from lake_pipeline_tests.test_inventory import LANDED, Inventory, Row
 from lake_pipeline_tests.waiting import until
 
-# One process makes the lake that they copy.
-pytestmark = pytest.mark.xdist_group("audit")
 STATES = {"SUCCEEDED", "QUARANTINED", "SUPERSEDED", "PENDING"}
 
 

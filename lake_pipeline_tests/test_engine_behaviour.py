@@ -32,9 +32,6 @@ from lake_pipeline_tests.conftest import fresh_database
 from lake_pipeline_tests.glue import glue_of
 from lake_pipeline_tests.lakes import lake_of, land, run, stored
 
-# One process makes each lake, once.
-pytestmark = pytest.mark.xdist_group("engines")
-
 PART = "8KiB"
 RECORDS = 900
 TRIPS: dict[str, Any] = {

@@ -28,7 +28,6 @@ from lake_pipeline_tests.kernel_oracle import dataset
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.xdist_group("glue"),
     pytest.mark.skipif(sys.version_info[:2] != (3, 11), reason="Glue 5.1 has Python 3.11, and so have the wheels"),
 ]
 DECLARED = dataset(output={"partition_by": ["mode"]})

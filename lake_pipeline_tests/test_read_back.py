@@ -23,7 +23,6 @@ from lake_pipeline_tests.spark import local_spark
 
 Rows = list[dict[str, Any]]
 
-pytestmark = pytest.mark.xdist_group("spark")
 DECLARATION: dict[str, Any] = {
     "name": "events",
     "source": {"prefix": "raw/", "format": "ndjson", "group": "{year}/{week}/"},

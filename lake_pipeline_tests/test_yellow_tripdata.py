@@ -21,7 +21,7 @@ from lake_pipeline.catalog.duckdb import refresh, refresh_if_stale
 from lake_pipeline.discovery.listing import discover
 from lake_pipeline.engines.run import run_task
 from lake_pipeline.engines.task import Task, read_results
-from lake_pipeline.errors import LeaseLost, QueryError
+from lake_pipeline.errors import LeaseLost, QueryError, StoreError
 from lake_pipeline.lake import Lake
 from lake_pipeline.planning import plan
 from lake_pipeline.preview import preview_schema
@@ -365,7 +365,8 @@ def test_a_name_keeps_its_content_until_other_content_is_committed(lake: Lake) -
 def test_a_commit_whose_files_could_not_be_given_their_names_is_finished_by_the_next_run(lake: Lake) -> None:
     lake.store.put("raw-trips/2026/01/a.parquet", parquet(n=[1]))
     lake.store.put("trips/2026", b"a file where a folder must be")
-    run(lake)
+    with pytest.raises(StoreError, match="Not a directory"):
+        run(lake)
     (manifest,) = lake.ledger.manifests("trips")
     assert manifest.state == "COMMITTED"
     assert lake.ledger.manifests_to_release("trips") == [manifest.manifest_id]
@@ -385,7 +386,8 @@ def test_a_commit_whose_files_could_not_be_given_their_names_is_finished_by_the_
 def test_files_that_got_their_names_after_another_refresh_are_shown_by_the_next_pass(lake: Lake) -> None:
     lake.store.put("raw-trips/2026/01/a.parquet", parquet(n=[1]))
     lake.store.put("trips/2026", b"a file where a folder must be")
-    run(lake)
+    with pytest.raises(StoreError, match="Not a directory"):
+        run(lake)
     lake.store.delete(["trips/2026"])
     refresh(lake, lake.datasets["trips"])  # another manifest's
     assert rows(lake, "select n from trips") == []
