@@ -20,7 +20,7 @@ from lake_pipeline.kernel.means import Means
 from lake_pipeline.kernel.predicate import matching_sql
 from lake_pipeline.kernel.raw_erasing import matching_records, without_records
 from lake_pipeline.kernel.references import load_references
-from lake_pipeline.kernel.source import RawFile
+from lake_pipeline.kernel.source import RawFile, Unreadable
 from lake_pipeline.lake import Lake
 from lake_pipeline.ledger.erasure_models import ErasureRow, RawFileToSearch, RewrittenRaw
 from lake_pipeline.scratch import scratch_folder
@@ -37,11 +37,6 @@ def check_raw(lake: Lake, dataset: Dataset, keys: Iterable[str]) -> None:
     Raises:
         ErasureRefused: they cannot.
     """
-    if dataset.source.format == "parquet":
-        raise ErasureRefused(
-            f"{dataset.name}: --raw rewrites JSON and NDJSON, and source.format is parquet; without --raw the rows are"
-            " erased from the table and stay out of it"
-        )
     if dataset.schema_.flatten.explode:
         raise ErasureRefused(
             f"{dataset.name}: --raw erases whole records, and schema.flatten.explode makes many rows of one; without"
@@ -130,7 +125,12 @@ def _rewritten(
             file, there = before[raw.key]
             after = _MARK.sub("", there.key) + f"~erased-{erasure.id}"
             target = scratch / f"erased-{file.id}"
-            if not without_records(raw, dataset.source, found[raw.key], target):
+            try:
+                left = without_records(raw, dataset.source, found[raw.key], target)
+            except Unreadable as error:
+                unread[raw.key] = str(error)
+                continue
+            if not left:
                 target.write_bytes(b"")
             lake.store.upload(target, after)
             copy = lake.store.head(after)

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import gzip
+import io
 import json
 from collections.abc import Iterator
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import pytest
 
 from lake_pipeline.discovery.listing import discover
@@ -199,3 +203,73 @@ def test_a_record_that_is_too_long_to_be_converted_stays_whole(
 
         assert erase(lake).rows_erased == 1
         assert archived(lake, "a.json").decode().splitlines() == [long, other]
+
+
+def test_rows_of_parquet_files_go_and_all_else_in_them_stays(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, database_url: str
+) -> None:
+    declaration = {
+        "name": "trips",
+        "source": {"prefix": "raw/", "format": "parquet"},
+        "output": {"prefix": "curated/"},
+        "archive": {"action": "move", "prefix": "archive/"},
+    }
+    with lake_of(monkeypatch, tmp_path, database_url, declaration) as lake:
+        table = pa.table(
+            {
+                "user_id": ["x", "y", None, "x", "y", "z"],
+                "at": pa.array([0, 1, 2, 3, 4, 5], pa.timestamp("ns", "UTC")),
+                "price": pa.array([Decimal("1.10")] * 6, pa.decimal128(9, 2)),
+                "tags": [["a"], [], None, ["b", "c"], ["d"], ["e"]],
+            }
+        ).replace_schema_metadata({"made by": "a scanner"})
+        for name, rows_of_it in {
+            "a": table,
+            "b": table.filter(pc.equal(table["user_id"], "x")),
+            "c": table[4:],
+        }.items():
+            pq.write_table(rows_of_it, tmp_path / name, row_group_size=2, compression="gzip")
+            lake.store.put(f"raw/{name}.parquet", (tmp_path / name).read_bytes())
+        convert(lake, "trips")
+        left = rows(lake, "select user_id, price, tags, _source_file from trips where user_id is distinct from 'x'")
+        untouched = lake.store.head("archive/c.parquet")
+
+        dataset = lake.datasets["trips"]
+        assert finish(lake, dataset, begin(lake, dataset, HIS, raw=True)).rows_erased == 4
+
+        places = {file.s3_key: file.archived_key or "" for file in lake.ledger.files("trips")}
+        kept = pq.ParquetFile(io.BytesIO(lake.store.get(places["raw/a.parquet"])))
+        assert kept.schema_arrow.equals(pq.read_schema(tmp_path / "a"), check_metadata=True)
+        assert kept.read().to_pylist() == [row for row in table.to_pylist() if row["user_id"] != "x"]
+        assert kept.metadata.row_group(0).column(0).compression == "GZIP"
+        assert lake.store.get(places["raw/b.parquet"]) == b""
+        assert lake.store.head(places["raw/c.parquet"]) == untouched
+        assert len(stored(lake, "archive/")) == 3
+
+        lake.ledger.requeue("trips", status="SUCCEEDED")
+        convert(lake, "trips")
+        again = rows(lake, "select user_id, price, tags, _source_file from trips")
+        assert sorted(again, key=str) == sorted(left, key=str)
+
+
+def test_a_parquet_file_that_cannot_be_written_anew_as_it_is_stays_and_is_in_the_report(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, database_url: str
+) -> None:
+    declaration = {
+        "name": "trips",
+        "source": {"prefix": "raw/", "format": "parquet"},
+        "output": {"prefix": "curated/"},
+        "archive": {"action": "move", "prefix": "archive/"},
+    }
+    with lake_of(monkeypatch, tmp_path, database_url, declaration) as lake:
+        table = pa.table({"user_id": ["x", "y"], "at": pa.array([0, 1], pa.timestamp("ns"))})
+        pq.write_table(table, tmp_path / "old", use_deprecated_int96_timestamps=True)
+        lake.store.put("raw/old.parquet", (tmp_path / "old").read_bytes())
+        convert(lake, "trips")
+        dataset = lake.datasets["trips"]
+        ended = finish(lake, dataset, begin(lake, dataset, HIS, raw=True))
+
+        assert rows(lake, "select user_id from trips") == [("y",)]
+        (why,) = json.loads(lake.store.get(ended.report_key or ""))["not_searched"]["raw_files"].values()
+        assert why == "column at has INT96 timestamps, which cannot be written anew as they are"
+        assert lake.store.get("archive/old.parquet") == (tmp_path / "old").read_bytes()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterator
+from collections.abc import Callable, Iterator, Set
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,10 +11,12 @@ import duckdb
 import pyarrow as pa
 
 from lake_pipeline.dataset import Dataset, Source
+from lake_pipeline.kernel.columnar import ColumnStream
 from lake_pipeline.kernel.layout import Layout
 from lake_pipeline.kernel.matching import text_of
 from lake_pipeline.kernel.means import Means
 from lake_pipeline.kernel.quoting import identifier
+from lake_pipeline.kernel.raw_parquet import without_rows
 from lake_pipeline.kernel.records import MAX_DOCUMENT_BYTES, array_place, read_blocks
 from lake_pipeline.kernel.references import References
 from lake_pipeline.kernel.repair import Repairer
@@ -41,23 +43,23 @@ def matching_records(
         recipe = Recipe.of(dataset, schema, schema, references, survey.found.root)
         layout = Layout.of(schema, dataset.output, dataset.transform, references, condition)
 
+        typed = dataset.source.format == "parquet"
+
+        def records(careful: bool) -> RowStream | ColumnStream:
+            if typed:
+                return ColumnStream(layout, strict=False)
+            unreadable = means.scratch / "unreadable.ndjson"
+            known = recipe.pattern, recipe.quoted, frozenset[tuple[int, int]]()
+            return RowStream(dataset.source, (), *known, Repairer(layout), unreadable, careful)
+
         def search(careful: bool) -> dict[str, set[int]]:
-            stream = RowStream(
-                dataset.source,
-                (),
-                recipe.pattern,
-                recipe.quoted,
-                frozenset(),
-                Repairer(layout),
-                means.scratch / "unreadable.ndjson",
-                careful,
-            )
+            stream = records(careful)
             found: dict[str, set[int]] = {}
             with means.connect() as connection:
                 connection.register("records", stream.reader(readable, pool, means.threads))
                 place = identifier(POSITION)
                 rows = connection.execute(
-                    f"SELECT _source_file, {place} FROM ({layout.select('records')}) WHERE {condition}"
+                    f"SELECT _source_file, {place} FROM ({layout.select('records', typed=typed)}) WHERE {condition}"
                 )
                 while page := rows.fetchmany(10_000):
                     for key, position in page:
@@ -73,11 +75,16 @@ def matching_records(
             return search(careful=True), unreadable
 
 
-def without_records(file: RawFile, source: Source, erased: Container[int], target: Path) -> int:
+def without_records(file: RawFile, source: Source, erased: Set[int], target: Path) -> int:
     """Write a raw file without the records at these places, compressed as it was; how many are left.
 
     Records keep their text. Blank lines, a byte order mark and UTF-16 do not stay, for UTF-8 needs none of them.
+
+    Raises:
+        Unreadable: it cannot be written anew as it is.
     """
+    if source.format == "parquet":
+        return without_rows(file.path, erased, target)
     head, tail, separator = _surroundings(file, source)
     left = 0
     with _writer(file.key, target) as write:
@@ -89,7 +96,7 @@ def without_records(file: RawFile, source: Source, erased: Container[int], targe
     return left
 
 
-def _texts(file: RawFile, source: Source, erased: Container[int]) -> Iterator[bytes]:
+def _texts(file: RawFile, source: Source, erased: Set[int]) -> Iterator[bytes]:
     place = 0
     # A record that is too long to be converted stays as a whole; `read_blocks` would cut it off.
     whole = source.model_copy(update={"max_record_bytes": MAX_DOCUMENT_BYTES})
