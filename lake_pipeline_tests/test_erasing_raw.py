@@ -240,7 +240,7 @@ def test_rows_of_parquet_files_go_and_all_else_in_them_stays(
         places = {file.s3_key: file.archived_key or "" for file in lake.ledger.files("trips")}
         kept = pq.ParquetFile(io.BytesIO(lake.store.get(places["raw/a.parquet"])))
         assert kept.schema_arrow.equals(pq.read_schema(tmp_path / "a"), check_metadata=True)
-        assert kept.read().to_pylist() == [row for row in table.to_pylist() if row["user_id"] != "x"]
+        assert kept.read().equals(pq.read_table(tmp_path / "a").take([1, 2, 4, 5]))
         assert kept.metadata.row_group(0).column(0).compression == "GZIP"
         assert lake.store.get(places["raw/b.parquet"]) == b""
         assert lake.store.head(places["raw/c.parquet"]) == untouched
