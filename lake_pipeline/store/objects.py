@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -12,13 +14,16 @@ from pathlib import Path
 from typing import Any, BinaryIO, Protocol, TypeVar
 
 import obstore
-from obstore.exceptions import AlreadyExistsError, PreconditionError
+from obstore.exceptions import AlreadyExistsError, GenericError, PreconditionError
 
+from lake_pipeline.backoff import pauses
 from lake_pipeline.errors import ObjectChanged, ObjectMissing, StoreError
 
 _T = TypeVar("_T")
 _R = TypeVar("_R")
+_log = logging.getLogger(__name__)
 
+_CREATE_TRIES = 3
 PAGE = 1000  # S3's most for a page of a listing and for a bulk delete
 
 
@@ -132,12 +137,25 @@ def refuse_other(found: StoredObject, size: int | None, etag: str | None) -> Non
 
 
 def create(store: Any, key: str, data: bytes) -> bool:
-    """obstore's put where there is no object; whether there was none."""
-    try:
-        obstore.put(store, key, data, mode="create")
-    except AlreadyExistsError:
-        return False
-    return True
+    """obstore's put where there is no object; whether there was none.
+
+    Where an answer was lost, what lies there then may be this very object, and the answer is False all the same.
+    """
+    waits = pauses(0.2, 5.0)
+    for left in reversed(range(_CREATE_TRIES)):
+        try:
+            obstore.put(store, key, data, mode="create")
+        except AlreadyExistsError:
+            return False
+        except GenericError as error:
+            if not left:
+                raise
+            # obstore does not ask again by itself whether it may create.
+            _log.warning("%s: %s; asked again", key, str(error).partition("\n")[0])
+            time.sleep(next(waits))
+        else:
+            return True
+    raise AssertionError("unreachable")
 
 
 @contextmanager
