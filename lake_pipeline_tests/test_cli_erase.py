@@ -58,6 +58,13 @@ def parquet(**columns: Any) -> bytes:
     return file.getvalue()
 
 
+def archived(lake: Lake, name: str) -> bytes:
+    """What the archive holds for a raw file of trips."""
+    [file] = [file for file in lake.ledger.files("trips", key=f"raw-trips/{name}") if file.status == "SUCCEEDED"]
+    assert file.archived_key is not None
+    return lake.store.get(file.archived_key)
+
+
 def table(lake: Lake) -> Counter[tuple[Any, ...]]:
     return Counter(rows(lake, "select id, user_id, _source_file from events"))
 
@@ -143,5 +150,11 @@ def test_lines_of_a_file_that_one_raw_file_became_are_erased_from_it(lake: Lake)
     lake.ledger.requeue("trips", status="SUCCEEDED")
     convert(lake, "trips")
     assert {key: lake.store.get(key) for key in stored(lake, "trips/")} == content
-    refused = command("erase", "trips", "--where", "name = 'y'", "--yes", "--raw")
-    assert "source.format is parquet" in refused.stderr
+
+    raw = command("erase", "trips", "--where", "name = 'y'", "--yes", "--raw")
+
+    assert raw.returncode == 0, raw.stderr
+    assert lake.store.get("trips/c.json") == b""
+    assert rows(lake, "select name from trips order by 1") == [("é",), (None,)]
+    assert archived(lake, "c.parquet") == b""
+    assert pq.read_table(io.BytesIO(archived(lake, "a.parquet")))["name"].to_pylist() == ["x", "é", None]
