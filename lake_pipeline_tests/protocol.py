@@ -83,7 +83,6 @@ class Attempt:
     files: list[ManifestFile]
     leased: bool
     holds: bool = True
-    committed: bool = False
 
 
 class Protocol(RuleBasedStateMachine):
@@ -169,8 +168,9 @@ class Protocol(RuleBasedStateMachine):
             if item.key not in self.pruned
         ]
         self.ledger.register(self.dataset, found, etag_now=self._etag_now)
-        newest = {row.s3_key: row for row in self._files()}  # they come by key and id
-        for row in self._files():
+        current = [row for row in self._files() if row.status != "SUPERSEDED"]
+        newest = {row.s3_key: row for row in current}  # they come by key and id
+        for row in current:
             there = self.objects.get(row.s3_key)
             if there is not None and (row.etag, row.last_modified) == (there.etag, there.last_modified):
                 # Whatever was seen before it landed is not taken for newer.
@@ -258,9 +258,11 @@ class Protocol(RuleBasedStateMachine):
             self._end(attempt, spoiled)
             return
         files = [FileOutcome(file.id, "SUCCEEDED", 1, 1) for file in attempt.files]
-        # Only who has committed may ask for it again, as whoever lost the answer does; it changes nothing.
-        with _allowed(attempt.committed and self._state(attempt.manifest_id) == "COMMITTED" and self._newest(attempt)):
+        # Whose attempt ended as COMMITTED may ask again, as whoever lost the answer does; it changes nothing.
+        before = self._files(), self._manifests()
+        with _allowed(self._state(attempt.manifest_id) == "COMMITTED" and self._newest(attempt)):
             self._commit(attempt, files)
+        assert (self._files(), self._manifests()) == before
 
     def fail(self, pick: int) -> None:
         attempt = self._attempt(pick)
@@ -290,7 +292,6 @@ class Protocol(RuleBasedStateMachine):
                 self.ledger.fail_attempt(*this, attempt.number, "a replay must read every file")
             return
         self._commit(attempt, list(outcomes.values()))
-        attempt.committed = True
         self.lake[attempt.manifest_id] = {
             (file.key, file.etag) for file in attempt.files if outcomes[file.id].status == "SUCCEEDED"
         }
@@ -341,9 +342,9 @@ class Protocol(RuleBasedStateMachine):
         self.ledger.record_archived(self.dataset, moved)
 
     def prune(self) -> None:
-        before = {row.s3_key for row in self._files()}
+        before = self._succeeded()
         self.ledger.prune_files(self.dataset, timedelta(0))
-        self.pruned |= before - {row.s3_key for row in self._files()}
+        self.pruned |= before - self._succeeded()
 
     # ---- what must hold after each step
 
@@ -389,9 +390,9 @@ class Protocol(RuleBasedStateMachine):
             self._pass()
         rows = self._files()
         stuck = {row.manifest_id for row in self._manifests() if row.state != "COMMITTED"}
-        # A replay of rows whose raw file somebody has deleted cannot be; that is all.
-        lost = {row.manifest_id for row in rows if row.s3_key in self.deleted}
-        assert stuck <= lost
+        # A replay of rows whose raw file was deleted or overwritten before it was archived cannot be; that is all.
+        unarchived = [row for row in rows if row.archived_key is None and row.status != "SUPERSEDED"]
+        assert stuck <= {row.manifest_id for row in unarchived if self._etag_now(row.s3_key) != row.etag}
         held = {version for versions in self.lake.values() for version in versions}
         for key, content in self.last.items():
             current = [(row.etag, row.status) for row in rows if row.s3_key == key and row.status != "SUPERSEDED"]
@@ -444,6 +445,9 @@ class Protocol(RuleBasedStateMachine):
     def _state(self, manifest_id: str) -> str:
         return self.ledger.manifest(self.dataset, manifest_id).state
 
+    def _succeeded(self) -> set[str]:
+        return {row.s3_key for row in self._files() if row.status == "SUCCEEDED"}
+
     def _files(self) -> list[FileRow]:
         return list(self.ledger.files(self.dataset))
 
@@ -453,11 +457,11 @@ class Protocol(RuleBasedStateMachine):
 
 # How often each is taken, compared with the others, and how.
 STEPS: dict[str, tuple[int, Callable[[Protocol, Draw], object]]] = {
-    "land": (2, lambda at, draw: at.land(draw.key, draw.content)),
+    "land": (4, lambda at, draw: at.land(draw.key, draw.content)),
     "land and discover": (6, lambda at, draw: at.land_and_discover(draw.key, draw.content)),
     "delete": (1, lambda at, draw: at.delete(draw.key)),
-    "list": (1, lambda at, _: at.list_objects()),
-    "register what was listed": (2, lambda at, draw: at.register_what_was_listed(draw.pick) if at.listings else None),
+    "list": (3, lambda at, _: at.list_objects()),
+    "register what was listed": (4, lambda at, draw: at.register_what_was_listed(draw.pick) if at.listings else None),
     "discover": (1, lambda at, _: at.discover()),
     "hear of an object": (1, lambda at, draw: at.hear_of_an_object(draw.key)),
     "hear of a deletion": (1, lambda at, draw: at.hear_of_a_deletion(draw.key)),

@@ -155,3 +155,28 @@ def test_a_version_seen_again_after_it_was_archived_is_to_be_moved_again_and_not
     ledger.withdraw(DATASET, done, gone("a"))
     ledger.record_archived(DATASET, [(again.id, again.location)])
     assert ledger.relanded_files(DATASET) == []
+
+
+@pytest.mark.parametrize("archived", [False, True])
+def test_bytes_uploaded_again_end_the_unreadable_version_that_had_come_in_their_place(
+    ledger: Ledger, done: str, archived: bool
+) -> None:
+    if archived:
+        ledger.record_archived(DATASET, [(file.id, f"archive/{file.key}") for file in ledger.files_to_archive(DATASET)])
+    land(ledger, listed("a", "v2", minute=1))
+    ledger.withdraw(DATASET, done, unreadable)
+    assert states(ledger)["a", "v2"] == "QUARANTINED"
+
+    assert land(ledger, listed("a", "v1", minute=2)) == Registered(new=0, known=1)
+
+    assert states(ledger) == {("a", "v1"): "SUCCEEDED", ("a", "v2"): "SUPERSEDED", ("b", "v1"): "SUCCEEDED"}
+    to_move = ledger.relanded_files(DATASET) if archived else ledger.files_to_archive(DATASET)
+    assert "a" in {file.key for file in to_move}
+    # Who saw the unreadable one before, and says so late, changes nothing.
+    assert ledger.register(DATASET, [listed("a", "v2", minute=1)], etag_now=lambda _: "v1").new == 0
+    assert states(ledger)["a", "v2"] == "SUPERSEDED"
+    assert ledger.pending_work(DATASET, 3).done
+
+
+def unreadable(version: Replacement) -> Withdrawal:
+    return Withdrawal(version.id, "QUARANTINED", "Unreadable", "bad")

@@ -24,7 +24,8 @@ class DiscoveryLedger(LedgerConnection):
 
         A new ETag under a known key is a new version. Where the old one has rows in the lake, its manifest is planned
         again with the new version in its place; where it is being converted, the new one waits for that; else the old
-        one is SUPERSEDED at once. A known version that was moved away and is here again is marked, to be moved again.
+        one is SUPERSEDED at once. A known version that was moved away and is here again is marked, to be moved again;
+        one that had come in its place and could not be read is SUPERSEDED.
 
         What is older than a known version of its key may have been seen before that one landed, and be registered too
         late. So `etag_now` is asked what lies under the key, while nobody else registers; another version counts as
@@ -44,6 +45,7 @@ class DiscoveryLedger(LedgerConnection):
                 new += len(restored)
                 versioned += restored
                 self._queries.mark_relanded(connection, dataset=dataset)
+                self._queries.supersede_unread_replacements(connection, dataset=dataset)
             self._settle_versions(connection, dataset, versioned)
             if cursor is not None:
                 self._queries.save_cursor(connection, dataset=dataset, last_key=cursor)

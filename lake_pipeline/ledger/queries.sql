@@ -77,8 +77,8 @@ FROM incoming i
 WHERE f.dataset = :dataset AND f.s3_key = i.s3_key AND f.etag = i.etag AND f.status = 'SUPERSEDED'
     -- A late notice of the old upload is not a new upload.
     AND i.last_modified >= (
-        SELECT newest.last_modified FROM lake.file_processing_status newest
-        WHERE newest.dataset = f.dataset AND newest.s3_key = f.s3_key ORDER BY newest.id DESC LIMIT 1
+        SELECT max(known.last_modified) FROM lake.file_processing_status known
+        WHERE known.dataset = f.dataset AND known.s3_key = f.s3_key
     )
 RETURNING f.s3_key;
 
@@ -88,6 +88,25 @@ UPDATE lake.file_processing_status f SET relanded = true
 FROM incoming i
 WHERE f.dataset = :dataset AND f.s3_key = i.s3_key AND f.etag = i.etag AND f.size = i.size
     AND f.status <> 'SUPERSEDED' AND f.archived_key IS NOT NULL AND NOT f.relanded;
+
+-- name: supersede_unread_replacements(dataset)!
+-- Versions that could not be read, where the one before them, whose rows stayed in the lake, was uploaded once more.
+WITH back AS (
+    UPDATE lake.file_processing_status f SET last_modified = i.last_modified
+    FROM incoming i
+    WHERE f.dataset = :dataset AND f.s3_key = i.s3_key AND f.etag = i.etag AND f.size = i.size
+        AND f.status = 'SUCCEEDED' AND i.last_modified > f.last_modified
+        AND EXISTS (
+            SELECT FROM lake.file_processing_status unread
+            WHERE unread.dataset = f.dataset AND unread.s3_key = f.s3_key AND unread.id > f.id
+                AND unread.status = 'QUARANTINED' AND unread.last_modified <= i.last_modified
+        )
+    RETURNING f.id, f.s3_key
+)
+UPDATE lake.file_processing_status unread SET status = 'SUPERSEDED'
+FROM back
+WHERE unread.dataset = :dataset AND unread.s3_key = back.s3_key AND unread.id > back.id
+    AND unread.status = 'QUARANTINED';
 
 -- name: attach_new_versions(dataset, keys)!
 -- Where an older version has rows in the lake, its manifest is planned again with the new one in its place.
