@@ -49,7 +49,7 @@ test: lint $(VENV)/.installed-spark ## Lint and test
 
 .PHONY: test-slow
 test-slow: $(VENV)/.installed-spark ## Run the tests that take minutes
-	$(BIN)/pytest -m slow
+	$(BIN)/pytest -m slow -n 2 --dist loadfile
 
 .PHONY: lint
 lint: $(VENV)/.installed-dev ## Check style, types and known vulnerabilities of the dependencies
