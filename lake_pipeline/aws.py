@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import logging
+from functools import cache
 from typing import Any
 
 import boto3
+import botocore.session
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError
+from botocore.loaders import Loader
 
 from lake_pipeline.errors import SettingsError
 
@@ -32,12 +35,20 @@ def client(service: str, connections: int = 10, *, attempts: int = 8, silence: f
         read_timeout=silence,
         retries={"mode": "adaptive", "total_max_attempts": attempts},
     )
+    session = botocore.session.Session()
+    session.register_component("data_loader", _models())
     try:
-        made = boto3.session.Session().client(service, config=_CONFIG.merge(config))
+        made = boto3.session.Session(botocore_session=session).client(service, config=_CONFIG.merge(config))
     except BotoCoreError as error:
         raise SettingsError(f"AWS, {service}: {error}") from error
     made.meta.events.register("after-call", _tell_retries)
     return made
+
+
+@cache
+def _models() -> Loader:
+    """AWS's description of its services, which takes longer to read than a client to make."""
+    return Loader()
 
 
 def _tell_retries(model: Any, parsed: dict[str, Any], **_: Any) -> None:
