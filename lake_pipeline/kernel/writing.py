@@ -22,6 +22,7 @@ from lake_pipeline.kernel.references import References
 from lake_pipeline.kernel.repair import Repairer
 from lake_pipeline.kernel.results import DATA, RECORDS, StagedFile
 from lake_pipeline.kernel.rows import RowStream
+from lake_pipeline.kernel.sorting import SecondPass
 from lake_pipeline.kernel.source import RawFile
 from lake_pipeline.kernel.staging import Stager
 from lake_pipeline.kernel.survey import Proof
@@ -122,7 +123,8 @@ class Writer:
         pattern, quoted = self.recipe.pattern, self.recipe.quoted
         blocks = proof.blocks if proof.pattern == pattern else frozenset[tuple[int, int]]()
         for careful in (False, True):
-            stream = RowStream(source, explode, pattern, quoted, blocks, Repairer(layout), quarantine, careful)
+            sorting = SecondPass(source, explode, pattern, quoted, blocks, careful)
+            stream = RowStream(sorting, Repairer(layout), quarantine)
             try:
                 return stream, *stager.stage(stream, files)
             except duckdb.InvalidInputException:
