@@ -67,7 +67,7 @@ def grouped(files: Iterable[RawFile], source: Source, explode: Path) -> Iterator
             blocks = exploded(read_blocks(file, source), explode, source.max_unpacked_bytes)
             for number, block in enumerate(blocks):
                 # Two large blocks never share a group: Arrow's offsets end at 2 GiB.
-                if size + block.texts.nbytes > 2 * GROUP_BYTES:
+                if held and size + block.texts.nbytes > 2 * GROUP_BYTES:
                     yield _group(held, ended)
                     held, ended, size = [], [], 0
                 held.append((Piece(file, number, len(block), block.exploded), block))

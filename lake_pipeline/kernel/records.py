@@ -140,7 +140,8 @@ def _lines(chunks: Iterator[bytes], limit: int, line: int) -> Iterator[Block]:
             carry.append(chunk[: max(limit + 1 - size, 0)])
             size += len(carry[-1])
             continue
-        data = b"".join([*carry, chunk[:end]])
+        # What is copied here is copied for every byte there is.
+        data = chunk if end == len(chunk) and not size else b"".join([*carry, memoryview(chunk)[:end]])
         carry, size = [chunk[end:]], len(chunk) - end
         if data:
             block, line = _split(data, limit, line)

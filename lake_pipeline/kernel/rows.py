@@ -142,10 +142,14 @@ def _batch(parts: list[_Part]) -> pa.RecordBatch:
     indices = np.concatenate([part.owners + start for part, start in zip(parts, starts, strict=False)])
     return pa.record_batch(
         [
-            pa.concat_arrays([part.texts for part in parts]),
+            _joined([part.texts for part in parts]),
             pa.DictionaryArray.from_arrays(pa.array(indices), keys),
-            pa.concat_arrays([part.rescued for part in parts]),
+            _joined([part.rescued for part in parts]),
             pa.array(np.concatenate([part.positions for part in parts])),
         ],
         schema=ARROW_SCHEMA,
     )
+
+
+def _joined(arrays: list[pa.StringArray]) -> pa.StringArray:
+    return arrays[0] if len(arrays) == 1 else pa.concat_arrays(arrays)

@@ -61,9 +61,11 @@ class SecondPass:
         return (texts, _checked(texts, mask)) if self.careful else (texts, mask)
 
 
-def sort(group: Group, pattern: str | None, quoted: str | None) -> tuple[pa.StringArray, Mask]:
-    """A group's texts as DuckDB can read them, and which of them these are."""
-    mask = matched(group.block, pattern)[1]
+def sort(
+    group: Group, pattern: str | None, quoted: str | None, known: Mask | None = None
+) -> tuple[pa.StringArray, Mask]:
+    """A group's texts as DuckDB can read them, and which of them these are; `known` to match the pattern."""
+    mask = matched(group.block, pattern)[1] if known is None else known
     if quoted and not mask.all():
         return _with_quoted(group.block, mask, quoted)
     return group.block.texts, mask

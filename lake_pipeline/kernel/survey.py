@@ -136,8 +136,12 @@ class Survey:
         """
         for group, found in ahead(pool, self.match, self.groups(files), depth):
             self.take(group, *found)
+        self.look_again(files, pool, depth)
+
+    def look_again(self, files: list[RawFile], pool: Executor, depth: int) -> None:
+        """Read every file anew where one that showed something cannot be read to its end; else nothing."""
         if self.tainted:
-            self.forget()
+            self._forget()
             left_out = self.found.unreadable | self.found.vanished
             self.look([file for file in files if file.id not in left_out], pool, depth)
 
@@ -173,7 +177,7 @@ class Survey:
                 found.rows.pop(file.id, None)
                 self.tainted |= file.id in self.teachers
 
-    def forget(self) -> None:
+    def _forget(self) -> None:
         """Unlearn everything but which files cannot be read."""
         found = self.found
         found.root, found.rows, found.exploded, found.bad = Node(), Counter(), Counter(), {}
