@@ -79,18 +79,20 @@ class RowStream:
         held: list[_Part] = []
         size = 0
         self._quarantine_path.unlink(missing_ok=True)
-        for group, texts, mask in self._sorting.sort(files, pool, depth):
-            for part in self._parts(group, texts, mask):
-                if len(part.texts):
-                    held.append(part)
-                    size += part.texts.nbytes
-            if size >= BATCH_BYTES:
+        try:
+            for group, texts, mask in self._sorting.sort(files, pool, depth):
+                for part in self._parts(group, texts, mask):
+                    if len(part.texts):
+                        held.append(part)
+                        size += part.texts.nbytes
+                if size >= BATCH_BYTES:
+                    yield _batch(held)
+                    held, size = [], 0
+            if held:
                 yield _batch(held)
-                held, size = [], 0
-        if held:
-            yield _batch(held)
-        if self._quarantine:
-            self._quarantine.close()
+        finally:
+            if self._quarantine:
+                self._quarantine.close()
 
     def _parts(self, group: Group, texts: pa.StringArray, mask: Mask) -> Iterator[_Part]:
         spans = []

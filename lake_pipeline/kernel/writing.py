@@ -109,6 +109,7 @@ class Writer:
             outputs, dropped = stager.stage(stream, files)
         except (LakeError, duckdb.Error):
             stager.clear()
+            (folder / RECORDS).unlink(missing_ok=True)
             raise
         return outputs, _counts(stream, stager.written(outputs, files), dropped)
 
