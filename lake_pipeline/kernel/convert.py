@@ -44,8 +44,8 @@ class Job:
     """One attempt at one manifest.
 
     `staging` is a local folder that is filled with `data/` and, where records were set aside, `records.ndjson`;
-    `scratch` is a local folder for copies and spilling; `memory` is DuckDB's limit, such as `2GiB`. Rows that
-    `erasures` ask for are left out.
+    `scratch` is a local folder for copies and spilling; `memory` is what the process may hold, such as `2GiB`. Rows
+    that `erasures` ask for are left out.
     """
 
     dataset: Dataset
@@ -89,7 +89,7 @@ def convert(job: Job, store: Store, on_progress: Callable[[str], None] = _log.in
         ObjectChanged: a raw file changed while it was read.
     """
     clock, dataset = Clock(), job.dataset
-    means = Means(job.scratch, job.threads, job.memory)
+    means = Means(job.scratch, job.threads, job.memory, whole_process=True)
     references = load_references(dataset.transform, store)
     job.scratch.mkdir(parents=True, exist_ok=True)
 
