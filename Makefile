@@ -31,6 +31,11 @@ $(VENV)/.installed-spark: $(VENV)/.installed-dev
 	$(BIN)/pip install --quiet -c constraints.txt -e '.[aws-local,dev,spark]'
 	@touch $@
 
+# With what the benchmark compares.
+$(VENV)/.installed-bench: $(VENV)/.installed-spark
+	$(BIN)/pip install --quiet -c constraints.txt -e '.[aws-local,bench,dev,spark]'
+	@touch $@
+
 .PHONY: setup
 setup: $(VENV)/.installed ## Install the package into .venv
 
@@ -64,7 +69,7 @@ format: $(VENV)/.installed-dev ## Put the code into its format
 	$(BIN)/ruff format
 
 .PHONY: bench
-bench: $(VENV)/.installed-spark ## Compare lake run with plain PySpark and plain DuckDB
+bench: $(VENV)/.installed-bench ## Compare lake run with PySpark, dlt, DuckDB and Polars
 	$(BIN)/python -m bench.convert
 
 .PHONY: glue-bundle
@@ -82,7 +87,7 @@ browser: ## Install headless Chromium for the tests of the UI (Debian or Ubuntu,
 constraints: ## Renew constraints.txt with the newest versions that setup.py allows
 	rm -rf $(VENV)-constraints
 	$(PYTHON) -m venv $(VENV)-constraints
-	$(VENV)-constraints/bin/pip install --quiet -e '.[aws-local,dev,spark]'
+	$(VENV)-constraints/bin/pip install --quiet -e '.[aws-local,bench,dev,spark]'
 	{ sed -n '/^#/p' constraints.txt; $(VENV)-constraints/bin/pip freeze --exclude-editable; } > constraints.new
 	mv constraints.new constraints.txt
 	rm -rf $(VENV)-constraints

@@ -76,6 +76,8 @@ EXTRAS = {
         "sqlglot>=30.30,<31",
         "werkzeug>=3.1,<4",
     ],
+    # What the benchmark is compared with, beside the above.
+    "bench": ["dlt[parquet]>=1.31,<2"],
     "dev": [
         "hypothesis>=6.170,<7",
         "mypy>=2.4,<3",

@@ -1,6 +1,7 @@
 """Measures `lake run` against what people would write in its place, in one run that prints ratios.
 
-    python -m bench.convert [--size 400MB --size 1GB] [--peers lake,naive_spark,duckdb] [--rounds 3] [--quick]
+    python -m bench.convert [--case files --case small] [--size 1GB] [--peers lake,naive_spark,duckdb] [--rounds 3]
+    python -m bench.convert --quick
 
 Exit status 0 whether targets are reached or not; 1 where a peer failed or wrote other rows than its neighbours.
 """
@@ -9,9 +10,11 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import signal
 import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 from typing import NoReturn
@@ -20,15 +23,13 @@ from pydantic import ByteSize, TypeAdapter, ValidationError
 from rich.console import Console
 from rich.markup import escape
 
+from bench.cases import CASES, GB, Case, records_of
 from bench.output import Output, check_equal
 from bench.peers import DEFAULT, PEERS, Peer
 from bench.ratios import ratios
 from bench.tables import document, machine, sheets
 from bench.trial import Trial, run_trial
 from lake_pipeline.errors import LakeError
-from lake_pipeline.samples import write_ndjson
-
-FILES = 40
 
 
 def main() -> int:
@@ -36,12 +37,14 @@ def main() -> int:
     options = _options()
     progress = Console(stderr=True, highlight=False)
     try:
-        peers = _chosen(options.peers, progress)
+        peers = _chosen(options.peers, options.dlt_python, progress)
         with tempfile.TemporaryDirectory(prefix="lake-bench-", dir=options.scratch) as folder:
             trials = [
                 trial
-                for size in options.size
-                for trial in measure_size(size, peers, options.rounds, options.patience, Path(folder), progress)
+                for case in options.case
+                for trial in measure(
+                    case, options.size, peers, options.rounds, options.patience, Path(folder), progress
+                )
             ]
     except LakeError as error:
         progress.print(f"error: {escape(str(error))}", style="red")
@@ -59,44 +62,49 @@ def main() -> int:
     return 0
 
 
-def measure_size(
-    size: int, peers: list[Peer], rounds: int, patience: float, scratch: Path, progress: Console
+def measure(
+    case: Case, size: int, peers: list[Peer], rounds: int, patience: float, scratch: Path, progress: Console
 ) -> list[Trial]:
-    """Every peer in turn, round by round, each round beginning with another one.
+    """Every peer that can do it in turn, round by round, each round beginning with another one.
+
+    `size` is what 1 GB of the case's bytes become.
 
     Raises:
         EngineError: a peer failed.
         ConservationError: a peer lost, doubled or changed a row.
     """
-    raw = write_ndjson(scratch / f"raw-{size}", total_bytes=size, files=FILES)
-    expected = sum(path.read_bytes().count(b"\n") for path in raw)
+    folder = scratch / f"raw-{case.name}"
+    raw = case.make(folder, case.bytes * size // GB)
+    expected = records_of(case, raw)
+    able = [peer for peer in peers if peer.name in case.peers]
     trials: list[Trial] = []
     outputs: dict[str, Output] = {}
     for number in range(1, rounds + 1):
-        first = (number - 1) % len(peers)
-        for peer in [*peers[first:], *peers[:first]]:
-            trial = run_trial(peer, raw, number, scratch, patience)
+        first = (number - 1) % len(able)
+        for peer in [*able[first:], *able[:first]]:
+            trial = run_trial(case, peer, raw, number, scratch, patience)
             check_equal(peer.name, trial.output, expected, outputs)
             outputs[peer.name] = trial.output
             trials.append(trial)
             used = trial.usage
             progress.print(
-                f"{size / 1e6:,.0f} MB, round {number}: {peer.name} {used.wall_seconds:.1f} s,"
-                f" others used {used.others_cpu_seconds:.1f} CPU s meanwhile"
+                f"{case.name}, {trial.size / 1e6:,.0f} MB, round {number}: {peer.name} {used.wall_seconds:.1f} s,"
+                f" {used.cpu_seconds:.1f} CPU s; others used {used.others_cpu_seconds:.1f} CPU s meanwhile"
             )
-    for path in raw:
-        path.unlink()
-    return sorted(trials, key=lambda trial: peers.index(PEERS[trial.peer]))
+    shutil.rmtree(folder)
+    names = [peer.name for peer in able]
+    return sorted(trials, key=lambda trial: names.index(trial.peer))
 
 
-def _chosen(names: str | None, progress: Console) -> list[Peer]:
+def _chosen(names: str | None, dlt_python: str, progress: Console) -> list[Peer]:
     """The peers asked for, or the default ones that are installed."""
+    peers = PEERS | {"dlt": replace(PEERS["dlt"], python=dlt_python)}
     if names:
-        return [PEERS[name] for name in names.split(",")]
+        return [peers[name] for name in names.split(",")]
     for name in DEFAULT:
-        if not PEERS[name].installed:
-            progress.print(f"{name} is left out: {PEERS[name].module} is not installed")
-    return [PEERS[name] for name in DEFAULT if PEERS[name].installed]
+        if not peers[name].installed:
+            progress.print(f"{name} is left out: {peers[name].module} is not installed (pip install -e '.[bench]')")
+    return [peers[name] for name in DEFAULT if peers[name].installed]
 
 
 def _stopped(number: int, _: FrameType | None) -> NoReturn:
@@ -104,15 +112,20 @@ def _stopped(number: int, _: FrameType | None) -> NoReturn:
 
 
 def _options() -> argparse.Namespace:
+    listed = "; ".join(f"{case.name}: {case.bytes / GB:g} GB of {case.about}" for case in CASES.values())
     parser = argparse.ArgumentParser(
         prog="python -m bench.convert",
         description="Compare lake run with what people would write in its place.",
         epilog="Peers: " + "; ".join(f"{peer.name} ({peer.about})" for peer in PEERS.values()),
     )
-    parser.add_argument("--size", action="append", type=_bytes, help="bytes of raw files, may be repeated")
+    parser.add_argument(
+        "--case", action="append", choices=list(CASES), help=f"may be repeated; {listed}; default: all of them"
+    )
+    parser.add_argument("--size", type=_bytes, help="what each gigabyte of a case becomes, such as 100MB")
+    parser.add_argument("--dlt-python", default="", metavar="PYTHON", help="a Python that has dlt, where this has not")
     parser.add_argument("--peers", type=_peers, help=f"default: {','.join(DEFAULT)}, where installed")
     parser.add_argument("--rounds", type=int, help="how often each peer runs (default: 3)")
-    parser.add_argument("--quick", action="store_true", help="100 MB and one round, where nothing else is said")
+    parser.add_argument("--quick", action="store_true", help="a twentieth of each case and one round")
     parser.add_argument(
         "--patience",
         type=float,
@@ -123,7 +136,8 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every figure here")
     parser.add_argument("--scratch", type=Path, metavar="FOLDER", help="where a temporary folder is made")
     options = parser.parse_args()
-    options.size = options.size or ([_bytes("100MB")] if options.quick else [_bytes("400MB"), _bytes("1GB")])
+    options.case = [CASES[name] for name in options.case or CASES]
+    options.size = options.size or (GB // 20 if options.quick else GB)
     options.patience = 0.0 if options.quick else options.patience
     options.rounds = options.rounds or (1 if options.quick else 3)
     return options
@@ -140,8 +154,6 @@ def _peers(text: str) -> str:
     for name in text.split(","):
         if name not in PEERS:
             raise argparse.ArgumentTypeError(f"{name!r} is none of {', '.join(PEERS)}")
-        if not PEERS[name].installed:
-            raise argparse.ArgumentTypeError(f"{name} needs the package {PEERS[name].module}")
     return text
 
 

@@ -9,13 +9,10 @@ import duckdb
 
 from lake_pipeline.errors import ConservationError
 
-# Columns that every flattening peer writes with one name and one type.
-_SCALARS = "id, date, user_id, user_name, user_geo_lat, user_geo_lon, distance, note, active"
-
 
 @dataclass(frozen=True)
 class Output:
-    """The Parquet of one run; `digest` is over ids and, where `scalars` was asked for, the scalar columns."""
+    """The Parquet of one run; `digest` is over ids and, where they were asked for, scalar columns."""
 
     rows: int
     files: int
@@ -24,9 +21,10 @@ class Output:
     digest: str | None
 
 
-def read_output(folder: Path, *, scalars: bool) -> Output:
+def read_output(folder: Path, columns: str | None) -> Output:
+    """What lies below a folder; `columns` are the scalar ones that the digest is taken of."""
     paths = [path for path in folder.rglob("*.parquet") if path.is_file() and "_dlt_" not in str(path)]
-    values = f"bit_xor(hash({_SCALARS}))::VARCHAR" if scalars else "NULL"
+    values = f"bit_xor(hash({columns}))::VARCHAR" if columns else "NULL"
     with duckdb.connect() as connection:
         query = (
             f"SELECT count(*), bit_xor(hash(id))::VARCHAR, {values} FROM read_parquet($1, hive_partitioning = false)"

@@ -33,41 +33,46 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Peer:
-    """`run` is given the raw files and an empty folder, and may consume the files.
+    """`work` is given the name of a case, the raw files, an empty folder and a Python, and may consume the files.
 
-    `scalars` says that the flattened scalar columns bear the names and types that the others give them.
+    `scalars` says that the flattened scalar columns bear the names and types that the others give them; `python` is
+    another than the benchmark's own, where `module` is installed.
     """
 
     name: str
     about: str
     module: str
-    run: Callable[[list[Path], Path], Outcome]
+    work: Callable[[str, list[Path], Path, str], Outcome]
     scalars: bool = True
+    python: str = ""
 
     @property
     def installed(self) -> bool:
-        return find_spec(self.module) is not None
+        return bool(self.python) or find_spec(self.module) is not None
+
+    def run(self, case: str, raw: list[Path], folder: Path) -> Outcome:
+        return self.work(case, raw, folder, self.python or sys.executable)
 
 
-def _driver(script: str, *options: str) -> Callable[[list[Path], Path], Outcome]:
-    def run(raw: list[Path], folder: Path) -> Outcome:
+def _driver(script: str, *options: str) -> Callable[[str, list[Path], Path, str], Outcome]:
+    def run(case: str, raw: list[Path], folder: Path, python: str) -> Outcome:
         landed = _land(raw, folder / "raw")
         report = folder / "report.json"
         places = [landed, folder / "output", folder / "archive", report]
-        command = [sys.executable, str(DRIVERS / script), *map(str, places), *options]
+        command = [python, str(DRIVERS / script), *map(str, places), case, *options]
         usage = _measured(command, _environment(folder), folder)
         return Outcome(usage, json.loads(report.read_bytes()), folder / "output")
 
     return run
 
 
-def _lake(raw: list[Path], folder: Path, **settings: str) -> Outcome:
+def _lake(_: str, raw: list[Path], folder: Path, python: str, **settings: str) -> Outcome:
     home = folder / "lake"
     env = _environment(folder) | {"LAKE_HOME": str(home), "LAKE_DATASETS": str(HERE / "datasets")} | settings
-    script = [sys.executable, str(DRIVERS / "lake_home.py")]
+    script = [python, str(DRIVERS / "lake_home.py")]
     setup = _measured([*script, "init"], env, folder)
     _land(raw, home / "store" / _LANDING)
-    usage = _measured([sys.executable, "-m", "lake_pipeline.cli", "run"], env, folder)
+    usage = _measured([python, "-m", "lake_pipeline.cli", "run"], env, folder)
     report = folder / "report.json"
     _measured([*script, "report", str(report)], env, folder)
     steps: dict[str, float] = json.loads(report.read_bytes())
@@ -100,7 +105,7 @@ PEERS = {
         Peer("dlt", "dlt, files to a Parquet table", "dlt", _driver("dlt_load.py"), scalars=False),
     )
 }
-DEFAULT = ("lake", "spark", "naive_spark", "duckdb", "kernel")
+DEFAULT = ("lake", "kernel", "duckdb", "polars", "naive_spark", "dlt")
 
 
 def _land(raw: list[Path], folder: Path) -> Path:

@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from operator import ge, le
 from statistics import median
+from typing import TypeAlias
 
 from bench.trial import Trial
 
-_MB = 1_000_000
+# The process starts on both sides weigh more the less there is to convert, so small runs are held to nothing.
+_ENOUGH = 390_000_000
+_Target: TypeAlias = tuple[str, Callable[[float, float], bool], float]
 
 
 @dataclass(frozen=True)
 class Ratio:
-    """A ratio over rounds; `passed` is None where no target is set for this size.
+    """A ratio over rounds; `passed` is None where no target is set for this case and size.
 
     `best` is the fastest of the one over the fastest of the other: what least depends on who else was at work.
     """
 
+    case: str
     name: str
-    size: int
     values: tuple[float, ...]
     best: float
     target: str
@@ -32,29 +35,46 @@ class Ratio:
 
 
 def ratios(trials: list[Trial]) -> list[Ratio]:
-    """For each size: every peer's wall-clock over `lake run`'s, and the conversion step over DuckDB's bare query.
+    """For each case: every peer's wall-clock over `lake run`'s, and the conversion step over DuckDB's bare query.
 
     CPU seconds stand beside the two that have targets: they say nearly the same on a busy machine as on an idle one.
     """
     found = []
-    for size in dict.fromkeys(trial.size for trial in trials):
-        here = [trial for trial in trials if trial.size == size]
+    for case in dict.fromkeys(trial.case for trial in trials):
+        here = [trial for trial in trials if trial.case == case]
+        targets: dict[str, _Target] = {}
+        if case == "files" and here[0].size >= _ENOUGH:
+            targets = {
+                "naive_spark": ("at least 8", ge, 8.0),
+                "dlt": ("at least 40", ge, 40.0),
+                "conversion": ("at most 1.4", le, 1.4),
+            }
         for peer in dict.fromkeys(trial.peer for trial in here):
-            if peer == "naive_spark":
-                # The process starts on both sides weigh more the less there is to convert.
-                target = ("at least 4", ge, 4.0) if size >= 990 * _MB else None
-                found += _ratio(f"{peer} / lake, wall-clock", here, peer, "lake", _wall, _wall, target)
+            if peer not in ("lake", "kernel"):
+                found += _ratio(f"{peer} / lake, wall-clock", here, peer, "lake", _wall, _wall, targets.get(peer))
                 found += _ratio(f"{peer} / lake, CPU seconds", here, peer, "lake", _cpu, _cpu, None)
-                target = ("at least 3", ge, 3.0) if size >= 990 * _MB else None
-                found += _ratio(f"{peer} / spark, wall-clock", here, peer, "spark", _wall, _wall, target)
-            elif peer not in ("lake", "kernel"):
-                found += _ratio(f"{peer} / lake, wall-clock", here, peer, "lake", _wall, _wall, None)
-        target = ("at most 2.2", le, 2.2) if size >= 390 * _MB else None
         name = "lake's conversion / bare DuckDB's query"
-        found += _ratio(name, here, "lake", "duckdb", _step("conversion"), _step("query"), target)
+        conversion = targets.get("conversion")
+        found += _ratio(name, here, "lake", "duckdb", _step("conversion"), _step("query"), conversion)
         name = "the kernel's CPU seconds / bare DuckDB's"
         found += _ratio(name, here, "kernel", "duckdb", _step("conversion_cpu"), _step("query_cpu"), None)
-    return found
+    return found + _of_cases(trials)
+
+
+def _of_cases(trials: list[Trial]) -> list[Ratio]:
+    """Many small files over the same bytes in a few large ones."""
+    small = [trial for trial in trials if trial.case == "small"]
+    large = [trial for trial in trials if trial.case == "files"]
+    if not small or not large:
+        return []
+    target = ("at most 2", le, 2.0) if large[0].size >= _ENOUGH else None
+    mixed = [replace(trial, case="small", peer=f"{trial.peer} {trial.case}") for trial in [*small, *large]]
+    return [
+        *_ratio("lake: small / files, wall-clock", mixed, "lake small", "lake files", _wall, _wall, target),
+        *_ratio("lake: small / files, CPU seconds", mixed, "lake small", "lake files", _cpu, _cpu, None),
+        *_ratio("kernel: small / files, CPU seconds", mixed, "kernel small", "kernel files", _cpu, _cpu, None),
+        *_ratio("duckdb: small / files, CPU seconds", mixed, "duckdb small", "duckdb files", _cpu, _cpu, None),
+    ]
 
 
 def _wall(trial: Trial) -> float:
@@ -76,7 +96,7 @@ def _ratio(
     below: str,
     of_above: Callable[[Trial], float],
     of_below: Callable[[Trial], float],
-    target: tuple[str, Callable[[float, float], bool], float] | None,
+    target: _Target | None,
 ) -> list[Ratio]:
     by_round = {(trial.peer, trial.round): trial for trial in trials}
     values = tuple(
@@ -90,6 +110,6 @@ def _ratio(
         of_below(trial) for trial in trials if trial.peer == below
     )
     if target is None:
-        return [Ratio(name, trials[0].size, values, best, "", None)]
+        return [Ratio(trials[0].case, name, values, best, "", None)]
     words, compare, limit = target
-    return [Ratio(name, trials[0].size, values, best, words, compare(median(values), limit))]
+    return [Ratio(trials[0].case, name, values, best, words, compare(median(values), limit))]

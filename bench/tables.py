@@ -15,6 +15,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from bench.cases import CASES
 from bench.ratios import Ratio
 from bench.trial import Trial
 
@@ -23,6 +24,7 @@ _PEER_HEADER = [
     "wall s (min / median / max)",
     "CPU s",
     "others' CPU s",
+    "CPU / duckdb's",
     "peak MB",
     "output MB",
     "output files",
@@ -55,22 +57,23 @@ class Sheet:
 
 
 def sheets(trials: list[Trial], found: list[Ratio]) -> list[Sheet]:
-    """One table of peers and one of steps for each size, then the ratios."""
+    """One table of peers and one of steps for each case, then the ratios."""
     made = []
-    for size in dict.fromkeys(trial.size for trial in trials):
-        here = [trial for trial in trials if trial.size == size]
+    for case in dict.fromkeys(trial.case for trial in trials):
+        here = [trial for trial in trials if trial.case == case]
         peers = dict.fromkeys(trial.peer for trial in here)
         by_peer = {peer: [trial for trial in here if trial.peer == peer] for peer in peers}
-        rows = [_peer_row(peer, runs) for peer, runs in by_peer.items()]
-        title = f"{_size(size)} of raw files, rounds: {max(trial.round for trial in here)}"
-        made.append(Sheet(title, _PEER_HEADER, rows, frozenset(_PEER_HEADER[1:])))
+        rows = [_peer_row(peer, runs, by_peer.get("duckdb", [])) for peer, runs in by_peer.items()]
+        name = f"{case}: {_size(here[0].size)} of {CASES[case].about}"
+        rounds = max(trial.round for trial in here)
+        made.append(Sheet(f"{name}, rounds: {rounds}", _PEER_HEADER, rows, frozenset(_PEER_HEADER[1:])))
         steps = [[peer, _steps(runs)] for peer, runs in by_peer.items()]
-        made.append(Sheet(f"{_size(size)}, median seconds by step", ["peer", "steps"], steps))
-    header = ["ratio", "raw files", "each round", "median", "best of each", "target", ""]
+        made.append(Sheet(f"{case}, median seconds by step", ["peer", "steps"], steps))
+    header = ["case", "ratio", "each round", "median", "best of each", "target", ""]
     rows = [
         [
+            ratio.case,
             ratio.name,
-            _size(ratio.size),
             " ".join(f"{value:.2f}" for value in ratio.values),
             f"{ratio.median:.2f}",
             f"{ratio.best:.2f}",
@@ -104,14 +107,17 @@ def document(trials: list[Trial], found: list[Ratio]) -> dict[str, Any]:
     }
 
 
-def _peer_row(peer: str, runs: list[Trial]) -> list[str]:
+def _peer_row(peer: str, runs: list[Trial], bare: list[Trial]) -> list[str]:
+    """`bare` are bare DuckDB's runs; beside them stand CPU seconds, for the machine may be shared."""
+    cpu = median(run.usage.cpu_seconds for run in runs)
     walls = sorted(run.usage.wall_seconds for run in runs)
     last = runs[-1].output
     return [
         peer,
         f"{walls[0]:.1f} / {median(walls):.1f} / {walls[-1]:.1f}",
-        f"{median(run.usage.cpu_seconds for run in runs):.1f}",
+        f"{cpu:.1f}",
         f"{median(run.usage.others_cpu_seconds for run in runs):.1f}",
+        f"{cpu / median(run.usage.cpu_seconds for run in bare):.2f}" if bare else "",
         f"{max(run.usage.peak_bytes for run in runs) / 1e6:,.0f}",
         f"{last.bytes / 1e6:,.1f}",
         f"{last.files:,}",

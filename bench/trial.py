@@ -10,6 +10,7 @@ from pathlib import Path
 
 import psutil
 
+from bench.cases import Case
 from bench.measure import Usage
 from bench.output import Output, read_output
 from bench.peers import Peer
@@ -21,6 +22,7 @@ _IDLE_PERCENT = 10.0
 class Trial:
     """A measured run. `size` is of the raw files in bytes, `load` the machine's one-minute load average before it."""
 
+    case: str
     peer: str
     size: int
     round: int
@@ -31,7 +33,7 @@ class Trial:
     output: Output
 
 
-def run_trial(peer: Peer, raw: list[Path], number: int, scratch: Path, patience: float) -> Trial:
+def run_trial(case: Case, peer: Peer, raw: list[Path], number: int, scratch: Path, patience: float) -> Trial:
     """Run a peer, once the machine is idle or `patience` seconds are over.
 
     Raises:
@@ -42,12 +44,12 @@ def run_trial(peer: Peer, raw: list[Path], number: int, scratch: Path, patience:
     _await_idle(patience)
     try:
         load = os.getloadavg()[0]
-        outcome = peer.run(raw, folder)
-        output = read_output(outcome.output, scalars=peer.scalars)
+        outcome = peer.run(case.name, raw, folder)
+        output = read_output(outcome.output, case.values if peer.scalars else None)
     finally:
         shutil.rmtree(folder)
     size = sum(path.stat().st_size for path in raw)
-    return Trial(peer.name, size, number, load, outcome.usage, outcome.steps, outcome.setup_seconds, output)
+    return Trial(case.name, peer.name, size, number, load, outcome.usage, outcome.steps, outcome.setup_seconds, output)
 
 
 def _await_idle(patience: float) -> None:

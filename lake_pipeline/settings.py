@@ -66,7 +66,7 @@ class Settings(BaseSettings):
         60, description="wait before a Glue run that was refused for lack of a place is asked for again, doubled twice"
     )
     threads: PositiveInt | None = Field(None, description="threads of one conversion; default: every core")
-    memory: str = Field("2GiB", description="memory that one conversion may use in DuckDB")
+    memory: str = Field("2GiB", description="memory that one conversion may use, from 1GiB on its whole process")
     grace_seconds: NonNegativeFloat = Field(
         20, description="how long a conversion that is under way may go on once SIGTERM has come"
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from lake_pipeline.samples import write_ndjson
 from lake_pipeline_tests import test_parquet_fidelity as columns
 from lake_pipeline_tests.command_line import lake_command
 from lake_pipeline_tests.kernel_oracle import Converted, convert_files, convert_lines
@@ -71,6 +73,34 @@ def test_bombs_are_quarantined_and_neither_unpacked_nor_held(tmp_path: Path, dat
     assert aside["raw/line.json.gz"]["line"] == 3
     assert "source.max_record_bytes, 1,048,576" in aside["raw/line.json.gz"]["reason"]
     assert lake.json_lines("query", "select count(*) n from events") == [{"n": 6}]
+
+
+@pytest.mark.slow
+def test_a_conversion_of_more_than_its_memory_stays_below_it(tmp_path: Path, database_url: str) -> None:
+    declared = DECLARED | {
+        "source": {"prefix": "raw/", "format": "json"},
+        "output": {"prefix": "curated/", "partition_by": ["day(DATE)", "MODE"]},
+        "schema": {"flatten": {"keep_json": ["payload"]}},
+    }
+    lake = lake_command(tmp_path, database_url, declared)
+    lake = replace(lake, variables={**lake.variables, "LAKE_MEMORY": "1GiB"})
+    (lines,) = write_ndjson(tmp_path / "store" / "raw" / "lines", total_bytes=1200 * MIB, files=1)
+    (array,) = write_ndjson(tmp_path / "store" / "raw" / "array", total_bytes=500 * MIB, files=1, seed=1)
+    # Nothing of it is held here: a child's memory counts from the moment that it is this process's.
+    with lines.open("rb") as text:
+        records = sum(1 for _ in text)
+    with array.open("rb") as text, array.with_suffix(".json").open("wb") as file:
+        for number, line in enumerate(text):
+            file.write((b"," if number else b"[") + line)
+        file.write(b"]")
+        records += number + 1
+    array.unlink()
+    with lake.start("run") as process:
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        assert process.returncode == 0, process.communicate()
+    assert lake.json_lines("query", "select count(*) n from events") == [{"n": records}]
+    assert usage.ru_maxrss < 1024 * 1024, usage.ru_maxrss
 
 
 def test_a_record_of_just_the_limit_arrives_and_one_of_a_byte_more_does_not(tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
 """dlt: filesystem source to a Parquet table; user is flattened, lists and payload stay JSON as dlt's hints ask.
 
-python dlt_load.py RAW OUTPUT ARCHIVE REPORT
+python dlt_load.py RAW OUTPUT ARCHIVE REPORT CASE
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def main(raw: str, output: str, report: str) -> None:
     dlt = import_module("dlt")
     source = import_module("dlt.sources.filesystem")
     start = time.monotonic()
-    files = source.filesystem(bucket_url=raw, file_glob="*.ndjson")
+    files = source.filesystem(bucket_url=raw, file_glob="*")
     events = (files | source.read_jsonl()).with_name("events")
     events.apply_hints(columns=COLUMNS)
     events.max_table_nesting = 1

@@ -1,6 +1,6 @@
 """The kernel by itself, as the conversion step of `lake run` calls it: no ledger, no Dagster, nothing published.
 
-    python kernel_alone.py RAW OUTPUT ARCHIVE REPORT
+    python kernel_alone.py RAW OUTPUT ARCHIVE REPORT CASE
 
 Its CPU seconds can be told from the rest of `lake run`, and it can be profiled.
 """

@@ -1,6 +1,6 @@
 """The PySpark job that people write: infer, flatten, partitionBy, then copy and delete raw files one by one.
 
-    python naive_spark.py RAW OUTPUT ARCHIVE REPORT [--given-schema]
+    python naive_spark.py RAW OUTPUT ARCHIVE REPORT CASE [--given-schema]
 
 It is on its own: nothing of lake_pipeline is imported. `payload`, whose keys are data, is written as JSON text; left
 as the struct of a thousand fields that inference makes of it, it takes three times as long to write.
@@ -25,7 +25,11 @@ SCHEMA = (
 )
 
 
-def flatten(raw: DataFrame, payload_is_text: bool) -> DataFrame:
+def flatten(raw: DataFrame, payload_is_text: bool, case: str) -> DataFrame:
+    if case == "wide":
+        return raw.withColumnRenamed("DATE", "date").withColumnRenamed("MODE", "mode")
+    if case == "dirty":
+        raw = raw.where("id IS NOT NULL AND DATE IS NOT NULL").withColumn("distance", F.col("distance").cast("double"))
     payload = F.col("payload") if payload_is_text else F.to_json("payload")
     return raw.select(
         "id",
@@ -45,7 +49,7 @@ def flatten(raw: DataFrame, payload_is_text: bool) -> DataFrame:
     )
 
 
-def main(raw: str, output: str, archive: str, report: str, given_schema: bool) -> None:
+def main(raw: str, output: str, archive: str, report: str, case: str, given_schema: bool) -> None:
     start = time.monotonic()
     spark = (
         SparkSession.builder.appName("events")
@@ -55,9 +59,10 @@ def main(raw: str, output: str, archive: str, report: str, given_schema: bool) -
         .getOrCreate()
     )
     session = time.monotonic()
-    frame = spark.read.schema(SCHEMA).json(raw) if given_schema else spark.read.json(raw)
+    reader = spark.read.option("multiLine", case == "arrays")
+    frame = reader.schema(SCHEMA).json(raw) if given_schema else reader.json(raw)
     inferred = time.monotonic()
-    rows = flatten(frame, given_schema)
+    rows = flatten(frame, given_schema, case)
     rows = (
         rows.withColumn("year", F.year("date"))
         .withColumn("month", F.month("date"))
@@ -81,4 +86,4 @@ def main(raw: str, output: str, archive: str, report: str, given_schema: bool) -
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2], sys.argv[3], sys.argv[4], "--given-schema" in sys.argv)
+    main(sys.argv[1], sys.argv[2], sys.argv[3], sys.argv[4], sys.argv[5], "--given-schema" in sys.argv)

@@ -18,16 +18,38 @@ Mask: TypeAlias = npt.NDArray[np.bool_]
 
 
 def matched(block: Block, pattern: str | None) -> tuple[str | None, Mask]:
-    """The pattern, and for each record whether it is of that shape; none is where there is no pattern or the block
-    has text that is not UTF-8."""
-    if pattern is not None:
-        try:
-            block.texts.validate(full=True)
-            found = pc.match_substring_regex(block.texts, pattern)
-            return pattern, np.asarray(found.to_numpy(zero_copy_only=False), bool)
-        except pa.ArrowInvalid:
-            pass  # bad UTF-8, or an expression beyond RE2's memory: every record takes the exact path
-    return pattern, np.zeros(len(block), bool)
+    """The pattern, and for each record whether it is of that shape; one that is not UTF-8 is of none."""
+    mask = np.zeros(len(block), bool)
+    if pattern is None or not len(block):
+        return pattern, mask
+    wrong = list(_not_utf8(block.texts))
+    texts = block.texts
+    if wrong:
+        mask[:] = True
+        mask[wrong] = False
+        texts = texts.filter(pa.array(mask))
+    try:
+        found = pc.match_substring_regex(texts, pattern)
+    except pa.ArrowInvalid:
+        return pattern, np.zeros(len(block), bool)  # an expression beyond RE2's memory: every record is looked at
+    plain = np.asarray(found.to_numpy(zero_copy_only=False), bool)
+    if not wrong:
+        return pattern, plain
+    mask[mask] = plain
+    return pattern, mask
+
+
+def _not_utf8(texts: pa.StringArray, start: int = 0) -> Iterator[int]:
+    """Places of the texts that are not UTF-8, by halving: mostly all of them are."""
+    try:
+        texts.validate(full=True)
+    except pa.ArrowInvalid:
+        if len(texts) == 1:
+            yield start
+            return
+        half = len(texts) // 2
+        yield from _not_utf8(texts.slice(0, half), start)
+        yield from _not_utf8(texts.slice(half), start + half)
 
 
 def ahead(pool: Executor, work: Callable[[Any], Any], items: Iterable[Any], depth: int) -> Iterator[tuple[Any, Any]]:

@@ -22,6 +22,7 @@ from lake_pipeline.kernel.references import References
 from lake_pipeline.kernel.repair import Repairer
 from lake_pipeline.kernel.rows import RowStream
 from lake_pipeline.kernel.settling import survey_of
+from lake_pipeline.kernel.sorting import SecondPass
 from lake_pipeline.kernel.source import RawFile, compression_of, text_chunks
 from lake_pipeline.kernel.transform import POSITION
 from lake_pipeline.kernel.writing import Recipe
@@ -49,8 +50,8 @@ def matching_records(
             if typed:
                 return ColumnStream(layout, strict=False)
             unreadable = means.scratch / "unreadable.ndjson"
-            known = recipe.pattern, recipe.quoted, frozenset[tuple[int, int]]()
-            return RowStream(dataset.source, (), *known, Repairer(layout), unreadable, careful)
+            sorting = SecondPass(dataset.source, (), recipe.pattern, recipe.quoted, careful=careful)
+            return RowStream(sorting, Repairer(layout), unreadable)
 
         def search(careful: bool) -> dict[str, set[int]]:
             stream = records(careful)

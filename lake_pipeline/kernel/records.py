@@ -14,10 +14,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from lake_pipeline.dataset import Source
-from lake_pipeline.kernel import exact
+from lake_pipeline.kernel import arrays, exact
 from lake_pipeline.kernel.source import EMPTY, RawFile, TooLarge, Unreadable, text_chunks
 
-# A JSON array or document is held whole (records of NDJSON are not); Arrow's offsets end at 2 GiB.
+# A JSON document is held whole (records of NDJSON and of arrays are not); Arrow's offsets end at 2 GiB.
 MAX_DOCUMENT_BYTES = 2**31 - 2**24
 _WHITESPACE = b" \t\r\n"
 
@@ -60,7 +60,9 @@ def read_blocks(file: RawFile, source: Source) -> Iterator[Block]:
     first = head.lstrip(_WHITESPACE)[:1]
     if first not in (b"[", b"{"):
         raise Unreadable(f"not JSON: it starts with {head.lstrip(_WHITESPACE)[:8]!r}")
-    if source.records is not None or first == b"[":
+    if source.records is None and first == b"[":
+        return _array(_within(text, source.max_unpacked_bytes), limit, line)
+    if source.records is not None:
         return _document(_whole(text, source.max_unpacked_bytes), source.records, limit, line)
     return _document_or_lines(_whole(text, source.max_unpacked_bytes), limit, line)
 
@@ -86,17 +88,46 @@ def is_lines(head: bytes, source: Source) -> bool:
     return source.format == "ndjson" or (source.records is None and any(map(_is_record, _first_lines(head, 1))))
 
 
-def _whole(chunks: Iterator[bytes], limit: int) -> bytes:
-    parts: list[bytes] = []
+def _within(chunks: Iterator[bytes], limit: int) -> Iterator[bytes]:
     size = 0
     for chunk in chunks:
         size += len(chunk)
         if size > limit:
             raise TooLarge(f"a JSON array or document of more than source.max_unpacked_bytes, {limit:,}")
+        yield chunk
+
+
+def _whole(chunks: Iterator[bytes], limit: int) -> bytes:
+    held: list[bytes] = []
+    size = 0
+    for chunk in _within(chunks, limit):
+        size += len(chunk)
         if size > MAX_DOCUMENT_BYTES:
-            raise TooLarge("a JSON array or document of over 2 GiB; NDJSON has no such limit")
-        parts.append(chunk)
-    return b"".join(parts)
+            raise TooLarge("a JSON document of over 2 GiB; NDJSON has no such limit")
+        held.append(chunk)
+    return b"".join(held)
+
+
+def _array(chunks: Iterator[bytes], limit: int, line: int) -> Iterator[Block]:
+    """The elements of the array at the root."""
+    for text, raw in arrays.parts(chunks, _elements, MAX_DOCUMENT_BYTES):
+        elements = list(map(bytes, raw))
+        too_long = any(len(element) > limit for element in elements)
+        if elements and not too_long and (spaced := arrays.evenly_spaced(text, elements)):
+            yield Block(spaced[0], spaced[1] + line)
+        elif elements:
+            yield _cut_off(elements, limit, _starts(text, 0, elements) + (line - 1))
+        line += text.count(b"\n")
+
+
+def _elements(text: bytes) -> list[msgspec.Raw]:
+    found: list[msgspec.Raw] = _decode(text, list[msgspec.Raw], "not a JSON array")
+    return found
+
+
+def _cut_off(elements: list[bytes], limit: int, lines: npt.NDArray[np.int64]) -> Block:
+    cut = [exact.cut_off(element, limit) if len(element) > limit else element for element in elements]
+    return Block(_strings(cut), lines)
 
 
 def _first_lines(text: bytes, count: int) -> list[bytes]:
@@ -140,7 +171,8 @@ def _lines(chunks: Iterator[bytes], limit: int, line: int) -> Iterator[Block]:
             carry.append(chunk[: max(limit + 1 - size, 0)])
             size += len(carry[-1])
             continue
-        data = b"".join([*carry, chunk[:end]])
+        # What is copied here is copied for every byte there is.
+        data = chunk if end == len(chunk) and not size else b"".join([*carry, memoryview(chunk)[:end]])
         carry, size = [chunk[end:]], len(chunk) - end
         if data:
             block, line = _split(data, limit, line)
@@ -174,19 +206,15 @@ def _split(data: bytes, limit: int, first_line: int) -> tuple[Block, int]:
 
 
 def _document(text: bytes, records: str | None, limit: int, line: int) -> Iterator[Block]:
-    """The elements of the array at the root or at the path `records`, or the document itself, as one record."""
-    if records is None and text.lstrip(_WHITESPACE).startswith(b"{"):
+    """The elements of the array at the path `records`, or the document itself, as one record."""
+    if records is None:
         start, elements = 0, [bytes(_decode(text, msgspec.Raw, "not JSON"))]
-    elif records is None:
-        start, elements = 0, list(map(bytes, _decode(text, list[msgspec.Raw], "not a JSON array")))
     else:
         array = _array_at(text, records.split("."))
         start, reason = _offset(text, array), f"no array of records at {records!r}"
         elements = list(map(bytes, _decode(array, list[msgspec.Raw], reason)))
     if elements:
-        lines = _starts(text, start, elements) + (line - 1)
-        cut = [exact.cut_off(element, limit) if len(element) > limit else element for element in elements]
-        yield Block(_strings(cut), lines)
+        yield _cut_off(elements, limit, _starts(text, start, elements) + (line - 1))
 
 
 def _decode(text: bytes | msgspec.Raw, type_: Any, otherwise: str) -> Any:

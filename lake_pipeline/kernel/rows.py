@@ -1,29 +1,25 @@
-"""The second pass: record texts on their way to DuckDB, plain ones as they stand, others repaired or quarantined."""
+"""Record texts on their way to DuckDB: plain ones as they stand, others repaired or quarantined."""
 
 from __future__ import annotations
 
 import base64
 import json
 from collections import Counter
-from collections.abc import Container, Iterator
+from collections.abc import Iterator
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
-import duckdb
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from lake_pipeline.dataset import Source
 from lake_pipeline.kernel.exact import BadRecord, beginning
-from lake_pipeline.kernel.explode import exploded
-from lake_pipeline.kernel.matching import Mask, ahead, matched, text_of
-from lake_pipeline.kernel.records import Block, read_blocks
+from lake_pipeline.kernel.groups import Group
+from lake_pipeline.kernel.matching import Mask, text_of
 from lake_pipeline.kernel.repair import Repairer
-from lake_pipeline.kernel.shape import quoted
+from lake_pipeline.kernel.sorting import Sorting
 from lake_pipeline.kernel.source import RawFile
 
 ARROW_SCHEMA = pa.schema(
@@ -40,43 +36,33 @@ BATCH_BYTES = 4 * 2**20
 
 @dataclass(frozen=True)
 class _Part:
-    """Records of one file, and where among the file's records each of them stands."""
+    """Records of some files, whose keys `owners` names by place, and where among its file's records each stands."""
 
-    key: str
+    keys: list[str]
+    owners: npt.NDArray[np.int32]
     texts: pa.StringArray
     rescued: pa.StringArray
     positions: npt.NDArray[np.int64]
 
+    def at(self, places: npt.NDArray[np.intp], texts: list[str], rescued: list[str | None]) -> _Part:
+        """Other texts for the records at these places."""
+        return _Part(
+            self.keys,
+            self.owners[places],
+            pa.array(texts, pa.string()),
+            pa.array(rescued, pa.string()),
+            self.positions[places],
+        )
+
 
 class RowStream:
-    """Batches for the COPY, and on the way the counts by file id and the quarantined records.
+    """Batches for the COPY, and on the way the counts by file id and the quarantined records."""
 
-    `quoted`: the pattern of records whose numbers were put between quotes; None where no column is text.
-    `plain_blocks`: (file id, block number) of blocks that are known to match the pattern, so need no second look.
-    `careful` has DuckDB itself check every plain record first: needed only where one matched the expression and yet
-    is no JSON.
-    """
-
-    def __init__(
-        self,
-        source: Source,
-        explode: tuple[str, ...],
-        pattern: str | None,
-        quoted: str | None,
-        plain_blocks: Container[tuple[int, int]],
-        repairer: Repairer,
-        quarantine: Path,
-        careful: bool,
-    ) -> None:
-        self._source = source
-        self._explode = explode
-        self._pattern = pattern
-        self._quoted = quoted
-        self._plain_blocks = plain_blocks
+    def __init__(self, sorting: Sorting, repairer: Repairer, quarantine: Path) -> None:
+        self._sorting = sorting
         self._repairer = repairer
         self._quarantine_path = quarantine
         self._quarantine: TextIO | None = None
-        self._careful = careful
         self.rows_read: Counter[int] = Counter()
         self.rows_exploded: Counter[int] = Counter()
         self.rows_rescued: Counter[int] = Counter()
@@ -93,63 +79,51 @@ class RowStream:
         held: list[_Part] = []
         size = 0
         self._quarantine_path.unlink(missing_ok=True)
-        for (file, block, _), found in ahead(pool, lambda item: self._plain(*item[1:]), self._blocks(files), depth):
-            for part in self._parts(file, block, *found):
-                if len(part.texts):
-                    held.append(part)
-                    size += part.texts.nbytes
-            if size >= BATCH_BYTES:
+        try:
+            for group, texts, mask in self._sorting.sort(files, pool, depth):
+                for part in self._parts(group, texts, mask):
+                    if len(part.texts):
+                        held.append(part)
+                        size += part.texts.nbytes
+                if size >= BATCH_BYTES:
+                    yield _batch(held)
+                    held, size = [], 0
+            if held:
                 yield _batch(held)
-                held, size = [], 0
-        if held:
-            yield _batch(held)
-        if self._quarantine:
-            self._quarantine.close()
+        finally:
+            if self._quarantine:
+                self._quarantine.close()
 
-    def _blocks(self, files: list[RawFile]) -> Iterator[tuple[RawFile, Block, bool]]:
-        for file in files:
-            blocks = read_blocks(file, self._source)
-            for number, block in enumerate(exploded(blocks, self._explode, self._source.max_unpacked_bytes)):
-                yield file, block, (file.id, number) in self._plain_blocks
-
-    def _plain(self, block: Block, known_plain: bool) -> tuple[pa.StringArray, Mask]:
-        """The record texts that DuckDB can read, and which of them these are."""
-        mask = np.ones(len(block), bool) if known_plain else matched(block, self._pattern)[1]
-        texts = block.texts
-        if self._quoted and not mask.all():
-            texts, mask = _with_quoted(block, mask, self._quoted)
-        if self._careful and mask.any():
-            plain = pa.table({"text": texts.filter(pa.array(mask))})  # noqa: F841 - DuckDB reads it by name
-            with duckdb.connect() as connection:
-                valid = connection.execute("SELECT json_valid(text) AS valid FROM plain").fetchnumpy()["valid"]
-            mask[np.flatnonzero(mask)] = valid
-        return texts, mask
-
-    def _parts(self, file: RawFile, block: Block, texts: pa.StringArray, mask: Mask) -> Iterator[_Part]:
-        positions = np.arange(len(block)) + self.rows_read[file.id] + self.rows_exploded[file.id]
-        self.rows_read[file.id] += len(block) - block.exploded
-        self.rows_exploded[file.id] += block.exploded
+    def _parts(self, group: Group, texts: pa.StringArray, mask: Mask) -> Iterator[_Part]:
+        spans = []
+        for piece in group.pieces:
+            id_ = piece.file.id
+            start = self.rows_read[id_] + self.rows_exploded[id_]
+            spans.append(np.arange(start, start + piece.records))
+            self.rows_read[id_] += piece.records - piece.exploded
+            self.rows_exploded[id_] += piece.exploded
+        keys, nothing = [piece.file.key for piece in group.pieces], pa.nulls(len(group), pa.string())
+        whole = _Part(keys, group.owners, texts, nothing, np.concatenate([np.array([], np.int64), *spans]))
         if mask.all():
-            yield _Part(file.key, texts, pa.nulls(len(block), pa.string()), positions)
+            yield whole
             return
         plain = texts.filter(pa.array(mask))
-        yield _Part(file.key, plain, pa.nulls(len(plain), pa.string()), positions[mask])
-        repaired: list[tuple[str, str | None]] = []
+        yield _Part(keys, whole.owners[mask], plain, nothing.slice(0, len(plain)), whole.positions[mask])
         places: list[int] = []
-        for index in np.flatnonzero(~mask):
-            text = text_of(block, int(index))
+        repaired: list[str] = []
+        misfits: list[str | None] = []
+        for index in map(int, np.flatnonzero(~mask)):
+            text, file = text_of(group.block, index), group.pieces[whole.owners[index]].file
             try:
-                repaired.append(self._repairer.split(text))
-                places.append(positions[index])
+                fitting, rescued = self._repairer.split(text)
             except BadRecord as error:
-                self._set_aside(file, int(block.lines[index]), str(error), text)
-        self.rows_rescued[file.id] += sum(rescued is not None for _, rescued in repaired)
-        yield _Part(
-            file.key,
-            pa.array([text for text, _ in repaired], pa.string()),
-            pa.array([rescued for _, rescued in repaired], pa.string()),
-            np.array(places, np.int64),
-        )
+                self._set_aside(file, int(group.block.lines[index]), str(error), text)
+                continue
+            places.append(index)
+            repaired.append(fitting)
+            misfits.append(rescued)
+            self.rows_rescued[file.id] += rescued is not None
+        yield whole.at(np.array(places, np.intp), repaired, misfits)
 
     def _set_aside(self, file: RawFile, line: int, reason: str, text: bytes) -> None:
         self.rows_quarantined[file.id] += 1
@@ -164,30 +138,20 @@ class RowStream:
         self._quarantine.write(json.dumps(entry, ensure_ascii=False) + "\n")
 
 
-def _with_quoted(block: Block, mask: Mask, pattern: str) -> tuple[pa.StringArray, Mask]:
-    """The texts, those whose numbers had to be quoted so, and which of them are plain now."""
-    rest = np.flatnonzero(~mask)
-    try:
-        spelled = quoted(block.texts.take(pa.array(rest)))
-    except pa.ArrowInvalid:
-        return block.texts, mask  # not UTF-8: every record takes the exact path
-    found = matched(Block(spelled, block.lines[rest]), pattern)[1]
-    mask = mask.copy()
-    mask[rest] = found
-    places = np.zeros(len(block), bool)
-    places[rest[found]] = True
-    return pc.replace_with_mask(block.texts, pa.array(places), spelled.filter(pa.array(found))), mask
-
-
 def _batch(parts: list[_Part]) -> pa.RecordBatch:
-    keys = pa.array([part.key for part in parts], pa.string())
-    indices = np.repeat(np.arange(len(parts), dtype=np.int32), [len(part.texts) for part in parts])
+    starts = np.cumsum([0, *(len(part.keys) for part in parts)], dtype=np.int32)
+    keys = pa.array([key for part in parts for key in part.keys], pa.string())
+    indices = np.concatenate([part.owners + start for part, start in zip(parts, starts, strict=False)])
     return pa.record_batch(
         [
-            pa.concat_arrays([part.texts for part in parts]),
+            _joined([part.texts for part in parts]),
             pa.DictionaryArray.from_arrays(pa.array(indices), keys),
-            pa.concat_arrays([part.rescued for part in parts]),
+            _joined([part.rescued for part in parts]),
             pa.array(np.concatenate([part.positions for part in parts])),
         ],
         schema=ARROW_SCHEMA,
     )
+
+
+def _joined(arrays: list[pa.StringArray]) -> pa.StringArray:
+    return arrays[0] if len(arrays) == 1 else pa.concat_arrays(arrays)

@@ -7,7 +7,7 @@ and what they show widens the expression. Parts of a manifest can be looked at b
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Container
+from collections.abc import Container, Iterator
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
 
@@ -17,10 +17,10 @@ import numpy.typing as npt
 from lake_pipeline.dataset import Dataset, Source, partition_keys
 from lake_pipeline.evolution import too_wide
 from lake_pipeline.kernel import exact, shape
-from lake_pipeline.kernel.explode import exploded
+from lake_pipeline.kernel.groups import Group, grouped
 from lake_pipeline.kernel.matching import Mask, ahead, matched, text_of
 from lake_pipeline.kernel.observed import Lens, Node, observe
-from lake_pipeline.kernel.records import Block, read_blocks
+from lake_pipeline.kernel.records import Block
 from lake_pipeline.kernel.source import EMPTY, RawFile, TooLarge, Unreadable
 from lake_pipeline.schemas import Schema
 
@@ -102,6 +102,8 @@ class Survey:
     pattern: str | None = None
     plain: set[tuple[int, int]] = field(default_factory=set)
     lessons: int = 0  # how often something new was seen
+    teachers: set[int] = field(default_factory=set)  # the files in which it was
+    tainted: bool = False  # whether one of those could not be read to its end
 
     @property
     def proof(self) -> Proof:
@@ -132,51 +134,72 @@ class Survey:
         Raises:
             SchemaConflict: more paths than any schema of this dataset may have.
         """
-        found, tainted = self.found, False
-        for file in files:
-            before = self.lessons
-            try:
-                self._look_at(file, pool, depth)
-            except (Unreadable, OSError) as error:
-                found.leave_out(file.id, error)
-                tainted |= self.lessons != before
-        if tainted:
-            found.root, self.pattern = Node(), None
-            self.plain.clear()
-            left_out = found.unreadable | found.vanished
+        for group, found in ahead(pool, self.match, self.groups(files), depth):
+            self.take(group, *found)
+        self.look_again(files, pool, depth)
+
+    def look_again(self, files: list[RawFile], pool: Executor, depth: int) -> None:
+        """Read every file anew where one that showed something cannot be read to its end; else nothing."""
+        if self.tainted:
+            self._forget()
+            left_out = self.found.unreadable | self.found.vanished
             self.look([file for file in files if file.id not in left_out], pool, depth)
 
-    def _look_at(self, file: RawFile, pool: Executor, depth: int) -> None:
-        rows = added = 0
-        self.found.bad.pop(file.id, None)
-        blocks = exploded(read_blocks(file, self.source), self.explode, self.source.max_unpacked_bytes)
-        for number, (block, (pattern, mask)) in enumerate(ahead(pool, self._match, blocks, depth)):
-            rows += len(block)
-            added += block.exploded
-            if pattern != self.pattern and not mask.all():
-                pattern, mask = matched(block, self.pattern)  # the expression has widened since
-            if not mask.all():
-                self._learn(file, block, np.flatnonzero(~mask))
-            elif pattern == self.pattern:
-                self.plain.add((file.id, number))
-        self.found.rows[file.id] = rows - added
-        self.found.exploded[file.id] = added
+    def groups(self, files: list[RawFile]) -> Iterator[Group]:
+        """The files' records as they are looked at."""
+        return grouped(files, self.source, self.explode)
 
-    def _match(self, block: Block) -> tuple[str | None, Mask]:
-        return matched(block, self.pattern)
+    def match(self, group: Group) -> tuple[str | None, Mask]:
+        """What `take` needs to know of a group; for any thread."""
+        return matched(group.block, self.pattern)
 
-    def _learn(self, file: RawFile, block: Block, unknown: npt.NDArray[np.intp]) -> None:
+    def take(self, group: Group, pattern: str | None, mask: Mask) -> None:
+        """Look at the next group, which was matched with an expression that may be an older one.
+
+        Raises:
+            SchemaConflict: more paths than any schema of this dataset may have.
+        """
+        found = self.found
+        if pattern != self.pattern and not mask.all():
+            pattern, mask = self.match(group)
+        if not mask.all():
+            self._learn(group, np.flatnonzero(~mask))
+        elif pattern == self.pattern:
+            self.plain.update((piece.file.id, piece.number) for piece in group.pieces)
+        for piece in group.pieces:
+            found.rows[piece.file.id] += piece.records - piece.exploded
+            found.exploded[piece.file.id] += piece.exploded
+        for file, error in group.ended:
+            if error is None:
+                found.rows[file.id] += 0  # a file without records is one that was read
+            else:
+                found.leave_out(file.id, error)
+                found.rows.pop(file.id, None)
+                self.tainted |= file.id in self.teachers
+
+    def _forget(self) -> None:
+        """Unlearn everything but which files cannot be read."""
+        found = self.found
+        found.root, found.rows, found.exploded, found.bad = Node(), Counter(), Counter(), {}
+        self.pattern, self.tainted = None, False
+        self.plain.clear()
+        self.teachers.clear()
+
+    def _learn(self, group: Group, unknown: npt.NDArray[np.intp]) -> None:
         """Parse what no expression has recognised yet, widening the expression as soon as that shows anything new."""
-        size, root = _FIRST_LOOK, self.found.root
+        size, root, block, owners = _FIRST_LOOK, self.found.root, group.block, group.owners
         while len(unknown):
             batch, unknown = unknown[:size], unknown[size:]
             size *= 2
             new = False
             full = self.fixed and self.is_full
             for index in batch:
+                file = group.pieces[owners[index]].file
                 try:
                     record = exact.parse(text_of(block, int(index)))
-                    new |= not full and observe(root, record, f"{file.key}:{block.lines[index]}", self.lens)
+                    if not full and observe(root, record, f"{file.key}:{block.lines[index]}", self.lens):
+                        self.teachers.add(file.id)
+                        new = True
                 except exact.BadRecord as error:
                     count, first = self.found.bad.get(file.id, (0, str(error)))
                     self.found.bad[file.id] = count + 1, first

@@ -1,8 +1,9 @@
-"""The second pass: rows of one part of a manifest, written with a schema that is settled."""
+"""Rows of one part of a manifest, written with a schema that is settled."""
 
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ import duckdb
 
 from lake_pipeline.dataset import Dataset
 from lake_pipeline.erasures import Erasure
+from lake_pipeline.errors import LakeError
 from lake_pipeline.kernel import shape
 from lake_pipeline.kernel.accounts import Counts, Dropped
 from lake_pipeline.kernel.columnar import ColumnStream
@@ -22,6 +24,7 @@ from lake_pipeline.kernel.references import References
 from lake_pipeline.kernel.repair import Repairer
 from lake_pipeline.kernel.results import DATA, RECORDS, StagedFile
 from lake_pipeline.kernel.rows import RowStream
+from lake_pipeline.kernel.sorting import SecondPass, Sorting
 from lake_pipeline.kernel.source import RawFile
 from lake_pipeline.kernel.staging import Stager
 from lake_pipeline.kernel.survey import Proof
@@ -83,26 +86,45 @@ class Writer:
             SchemaConflict: a value does not fit, and the schema's mode is strict.
             PredicateInvalid: an erasure asks for columns that these rows do not have.
         """
+        layout = self._layout(files)
+        stager = self._stager(layout, folder, means, pool)
+        if self.dataset.source.format == "parquet":
+            stream, outputs, dropped = self._write_columns(layout, stager, files)
+        else:
+            stream, outputs, dropped = self._write_records(layout, stager, files, proof, folder / RECORDS)
+        return outputs, _counts(stream, stager.written(outputs, files), dropped)
+
+    def write_sorted(
+        self, sorting: Sorting, files: list[RawFile], folder: Path, means: Means, pool: Executor
+    ) -> tuple[tuple[StagedFile, ...], Counts]:
+        """Write the files' records as somebody hands them on; nothing is left of rows that could not all be written.
+
+        Raises:
+            LakeError, duckdb.Error: they could not; who hands them on may know why.
+        """
+        layout = self._layout(files)
+        stager = self._stager(layout, folder, means, pool)
+        stream = RowStream(sorting, Repairer(layout), folder / RECORDS)
+        try:
+            outputs, dropped = stager.stage(stream, files)
+        except (LakeError, duckdb.Error):
+            stager.clear()
+            (folder / RECORDS).unlink(missing_ok=True)
+            raise
+        return outputs, _counts(stream, stager.written(outputs, files), dropped)
+
+    def _layout(self, files: list[RawFile]) -> Layout:
         erased = erased_sql(self.erasures, {file.key: file.id for file in files})
         layout = Layout.of(self.recipe.schema, self.dataset.output, self.dataset.transform, self.references, erased)
         if erased:
             for erasure in self.erasures:
                 check_predicate(erasure.predicate, self.dataset, self.recipe.schema)
+        return layout
+
+    def _stager(self, layout: Layout, folder: Path, means: Means, pool: Executor) -> Stager:
         data = folder / DATA
         data.mkdir(parents=True, exist_ok=True)
-        stager = Stager(self.dataset, layout, data, self.name, means, pool)
-        if self.dataset.source.format == "parquet":
-            stream, outputs, dropped = self._write_columns(layout, stager, files)
-        else:
-            stream, outputs, dropped = self._write_records(layout, stager, files, proof, folder / RECORDS)
-        return outputs, Counts(
-            read=stream.rows_read,
-            exploded=stream.rows_exploded,
-            rescued=stream.rows_rescued,
-            quarantined=stream.rows_quarantined,
-            written=stager.written(outputs, files),
-            dropped=dropped,
-        )
+        return Stager(self.dataset, layout, data, self.name, means, pool)
 
     def _write_columns(
         self, layout: Layout, stager: Stager, files: list[RawFile]
@@ -122,7 +144,8 @@ class Writer:
         pattern, quoted = self.recipe.pattern, self.recipe.quoted
         blocks = proof.blocks if proof.pattern == pattern else frozenset[tuple[int, int]]()
         for careful in (False, True):
-            stream = RowStream(source, explode, pattern, quoted, blocks, Repairer(layout), quarantine, careful)
+            sorting = SecondPass(source, explode, pattern, quoted, blocks, careful)
+            stream = RowStream(sorting, Repairer(layout), quarantine)
             try:
                 return stream, *stager.stage(stream, files)
             except duckdb.InvalidInputException:
@@ -131,3 +154,14 @@ class Writer:
                 _log.info("a record has the shape of its neighbours and is not JSON; checking each one")
                 stager.clear()
         raise AssertionError("unreachable")
+
+
+def _counts(stream: RowStream | ColumnStream, written: Counter[str], dropped: Dropped) -> Counts:
+    return Counts(
+        read=stream.rows_read,
+        exploded=stream.rows_exploded,
+        rescued=stream.rows_rescued,
+        quarantined=stream.rows_quarantined,
+        written=written,
+        dropped=dropped,
+    )

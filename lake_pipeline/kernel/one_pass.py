@@ -1,0 +1,149 @@
+"""Both passes in one: rows are written with the schema that a manifest's first records show, for as long as no later
+record shows another.
+
+Most manifests end with that schema, and are read and split into records once. Where one does not, nothing that was
+written counts: the rest is looked at, and then all of it is written in a second pass. What comes out is the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from itertools import chain
+from typing import TypeAlias
+
+import pyarrow as pa
+
+from lake_pipeline.errors import LakeError
+from lake_pipeline.kernel.groups import Group
+from lake_pipeline.kernel.matching import Mask, ahead
+from lake_pipeline.kernel.observed import Node
+from lake_pipeline.kernel.sorting import sort
+from lake_pipeline.kernel.source import RawFile
+from lake_pipeline.kernel.survey import Survey
+from lake_pipeline.kernel.writing import Recipe
+
+_Looked: TypeAlias = tuple[str | None, Mask]
+
+
+class Outgrown(Exception):
+    """What was written so far was not the manifest's: its schema is another, or rows came from an unreadable file."""
+
+
+@dataclass(frozen=True)
+class _Sorted:
+    """A group's texts and plain records by the recipe of the time."""
+
+    recipe: Recipe
+    texts: pa.StringArray
+    plain: Mask
+
+
+class OnePass:
+    """Hands records on as the survey looks at them.
+
+    `recipe_of` says how what was seen so far is to be written. `recipe` is None where the first records did not tell.
+    """
+
+    def __init__(
+        self,
+        survey: Survey,
+        recipe_of: Callable[[Node], Recipe],
+        files: list[RawFile],
+        pool: Executor,
+        depth: int,
+    ) -> None:
+        self._survey = survey
+        self._recipe_of = recipe_of
+        self._handed: set[int] = set()  # files of which rows were handed on
+        self.outgrown = False
+        self.error: LakeError | None = None  # what no second pass would change
+        self.recipe: Recipe | None = None
+        self._groups: Iterator[tuple[Group, tuple[_Looked, _Sorted | None]]] = ahead(
+            pool, self._look, survey.groups(files), depth
+        )
+        self._first = next(self._groups, None)
+        if self._first:
+            group, (looked, _) = self._first
+            survey.take(group, *looked)
+            self.recipe = self._settled()
+
+    def sort(self, *_: object) -> Iterator[tuple[Group, pa.StringArray, Mask]]:
+        """Every group; of which files, and who works on them, was said when this was made.
+
+        Raises:
+            Outgrown: the recipe was not the manifest's.
+            SchemaConflict: more paths than any schema of this dataset may have.
+        """
+        first, self._first = self._first, None
+        for number, (group, (looked, sorted_)) in enumerate(chain([first] if first else [], self._groups)):
+            lessons = self._survey.lessons
+            if number:
+                self._take(group, looked)
+            if self._survey.lessons != lessons:
+                self._relearn()
+            yield self._handed_on(group, sorted_)
+
+    def finish(self, files: list[RawFile], pool: Executor, depth: int) -> None:
+        """Look at what is left, without handing anything on.
+
+        Raises:
+            SchemaConflict: more paths than any schema of this dataset may have.
+        """
+        for group, (looked, _) in self._groups:
+            self._survey.take(group, *looked)
+        self._survey.look_again(files, pool, depth)
+
+    def _take(self, group: Group, looked: _Looked) -> None:
+        try:
+            self._survey.take(group, *looked)
+        except LakeError as error:
+            self.error = error
+            raise
+
+    def _look(self, group: Group) -> tuple[_Looked, _Sorted | None]:
+        recipe = self.recipe
+        looked = pattern, mask = self._survey.match(group)
+        if recipe is None:
+            return looked, None
+        known = mask if recipe.pattern == pattern else None
+        return looked, _Sorted(recipe, *sort(group, recipe.pattern, recipe.quoted, known))
+
+    def _handed_on(self, group: Group, sorted_: _Sorted | None) -> tuple[Group, pa.StringArray, Mask]:
+        assert self.recipe is not None
+        spoilt = self._spoilt(group)
+        if spoilt & self._handed:
+            self._refuse()
+        if spoilt & {piece.file.id for piece in group.pieces}:
+            group, sorted_ = group.without(spoilt), None
+        self._handed.update(piece.file.id for piece in group.pieces)
+        if sorted_ and (sorted_.recipe is self.recipe or sorted_.plain.all()):
+            return group, sorted_.texts, sorted_.plain
+        return group, *sort(group, self.recipe.pattern, self.recipe.quoted)
+
+    def _spoilt(self, group: Group) -> set[int]:
+        """Files that end in this group and are to be quarantined whole."""
+        found = self._survey.found
+        return {
+            file.id
+            for file, error in group.ended
+            if error
+            or (file.id in found.bad and found.bad[file.id][0] == found.rows[file.id] + found.exploded[file.id])
+        }
+
+    def _relearn(self) -> None:
+        """Take in what the survey has learnt; the schema must be what it was."""
+        before, self.recipe = self.recipe, self._settled()
+        if before is None or self.recipe is None or self.recipe.schema != before.schema:
+            self._refuse()
+
+    def _settled(self) -> Recipe | None:
+        try:
+            return self._recipe_of(self._survey.found.root)
+        except LakeError:
+            return None  # what else there is decides whether it is one
+
+    def _refuse(self) -> None:
+        self.outgrown = True
+        raise Outgrown
