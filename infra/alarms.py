@@ -16,8 +16,6 @@ from infra.names import Names
 
 _MINUTE = 60
 _FREE_STORAGE = 0.15  # of what was allocated; storage grows by itself before, so this says that it did not
-# What a db.t4g.small takes, about: RDS's default is the memory in bytes / 9,531,392.
-_CONNECTIONS = 150
 
 
 @dataclass(frozen=True)
@@ -105,6 +103,6 @@ def make_alarms(
         "database-connections",
         "The database has nearly as many connections as it takes",
         metrics.database("DatabaseConnections", "Maximum"),
-        _CONNECTIONS,
+        context.database_connections,
         periods=3,
     )

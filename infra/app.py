@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import aws_cdk as cdk
-from aws_cdk import Validations
 from cdk_nag import AwsSolutionsChecks
 
-from infra.acknowledged import acknowledge
 from infra.context import ROOT, Context, context_of
 from infra.data import make_data
 from infra.folders import Folders
@@ -34,10 +32,9 @@ def add_environment(app: cdk.App, env: str, context: Context) -> None:
     )
     data = make_data(data_stack, names, context, folders)
     make_platform(platform_stack, names, context, folders, data, sorted(datasets))
-    platform_stack.add_dependency(data_stack)
+    platform_stack.add_stack_dependency(data_stack)
     cdk.Tags.of(data_stack).add("lake", env)
     cdk.Tags.of(platform_stack).add("lake", env)
-    acknowledge(data_stack, platform_stack, context)
 
 
 def main() -> None:
@@ -45,7 +42,7 @@ def main() -> None:
     environments = app.node.get_context("environments")
     for env in environments:
         add_environment(app, env, context_of(environments, env))
-    Validations.of(app).add_plugins(AwsSolutionsChecks(app))
+    cdk.Validations.of(app).add_plugins(AwsSolutionsChecks(app))
     app.synth()
 
 

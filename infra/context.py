@@ -28,6 +28,9 @@ class Context(BaseModel):
     database_class: str = Field("t4g.small", description="of RDS, without `db.`")
     database_storage: Gibibytes = Field(50, ge=20, description="GiB; grows by itself to four times that")
     database_standby: bool = Field(False, description="whether a standby is kept in another zone")
+    database_connections: PositiveInt = Field(
+        150, description="that raise an alarm; RDS takes its memory in bytes / 9,531,392, a t4g.small about 200"
+    )
     backup_days: PositiveInt = Field(14, le=35, description="how far back the database can be restored to any second")
     archive_tiers: bool = Field(
         False, description="whether archived raw files go on to Archive Access (180 days) and Deep Archive (270)"

@@ -6,15 +6,16 @@ import aws_cdk as cdk
 from aws_cdk import aws_glue as glue
 from aws_cdk import aws_iam as iam
 
+from infra.acknowledged import acknowledge_job
 from infra.context import Context
 from infra.glue_bundle import archive_name, job
 from infra.names import Names
 
 
-def make_job(stack: cdk.Stack, names: Names, context: Context, store: str, role: iam.Role) -> glue.CfnJob:
+def make_job(stack: cdk.Stack, names: Names, context: Context, store: str, role: iam.Role) -> None:
     """The job that `make glue-bundle` describes, with files that lie in `glue/` of the store."""
     described = job(f"s3://{store}", archive_name(), "convert.py", at_once=context.glue_at_once)
-    return glue.CfnJob(
+    made = glue.CfnJob(
         stack,
         "Convert",
         name=names.of("convert"),
@@ -34,3 +35,4 @@ def make_job(stack: cdk.Stack, names: Names, context: Context, store: str, role:
         ),
         default_arguments=described["DefaultArguments"],
     )
+    acknowledge_job(made)

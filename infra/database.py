@@ -6,6 +6,7 @@ import aws_cdk as cdk
 from aws_cdk import aws_ec2 as ec2
 from aws_cdk import aws_rds as rds
 
+from infra.acknowledged import acknowledge_database
 from infra.context import Context
 from infra.names import Names
 from infra.network import Network
@@ -15,8 +16,8 @@ DATABASE = "lake"
 
 def make_database(stack: cdk.Stack, names: Names, context: Context, network: Network) -> rds.DatabaseInstance:
     """Private and encrypted, with a password that Secrets Manager makes and keeps."""
-    engine = rds.DatabaseInstanceEngine.postgres(version=rds.PostgresEngineVersion.VER_17)
-    return rds.DatabaseInstance(
+    engine = rds.DatabaseInstanceEngine.postgres(version=rds.PostgresEngineVersion.of("18.6", "18"))
+    database = rds.DatabaseInstance(
         stack,
         "Database",
         instance_identifier=names.of("database"),
@@ -49,3 +50,5 @@ def make_database(stack: cdk.Stack, names: Names, context: Context, network: Net
         deletion_protection=context.protected,
         removal_policy=cdk.RemovalPolicy.RETAIN,
     )
+    acknowledge_database(database, context)
+    return database

@@ -14,6 +14,7 @@ from aws_cdk import aws_logs as logs
 from aws_cdk import aws_servicediscovery as discovery
 
 from infra import policies
+from infra.acknowledged import acknowledge_task, acknowledge_wildcards
 from infra.context import Context
 from infra.data import Data
 from infra.names import Names
@@ -76,6 +77,7 @@ class Tasks:
             port_mappings=[ecs.PortMapping(container_port=port)] if port is not None else None,
             stop_timeout=cdk.Duration.seconds(_STOP_SECONDS),
         )
+        acknowledge_task(definition)
         return definition
 
     def serve(
@@ -134,10 +136,13 @@ def make_dagster(
     family = names.of(RUN_CONTAINER)
     more = {"DAGSTER_RUN_TASK": family, "LAKE_CODE_HOST": f"{CODE}.{names.domain}"}
     tasks = Tasks(stack, names, context, data, role, execution, log_group, {**environment, **more})
-    for statement in policies.launching(
+    launching = policies.launching(
         at, names.of("dagster"), family, names.of("dagster"), [role.role_arn, execution.role_arn]
-    ):
+    )
+    for statement in launching:
         role.add_to_policy(iam.PolicyStatement.from_json(statement))
+    acknowledge_wildcards(role, launching)
+    acknowledge_wildcards(execution, [{"Action": ["ecr:GetAuthorizationToken"], "Resource": ["*"]}])  # CDK's statement
 
     tasks.define(RUN_CONTAINER, ["dagster", "--version"])  # the launcher says what each run's command is
     grpc = ["dagster", "api", "grpc", "--module-name", "lake_pipeline.definitions"]

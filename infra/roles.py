@@ -8,6 +8,7 @@ import aws_cdk as cdk
 from aws_cdk import aws_iam as iam
 
 from infra import policies
+from infra.acknowledged import acknowledge_wildcards
 from infra.context import Context
 from infra.names import Names
 
@@ -52,4 +53,6 @@ def _role(
     stack: cdk.Stack, identity: str, name: str, trusted: iam.IPrincipal, statements: list[policies.Statement]
 ) -> iam.Role:
     document = iam.PolicyDocument.from_json(policies.document(statements))
-    return iam.Role(stack, identity, role_name=name, assumed_by=trusted, inline_policies={"lake": document})
+    role = iam.Role(stack, identity, role_name=name, assumed_by=trusted, inline_policies={"lake": document})
+    acknowledge_wildcards(role, statements)
+    return role

