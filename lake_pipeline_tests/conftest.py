@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 import uuid
@@ -10,7 +11,9 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from filelock import FileLock
 
+from infra.synth import synthesize
 from lake_pipeline.aws_local.resources import make_bucket, make_lake
 from lake_pipeline.aws_local.server import environment, serve
 from lake_pipeline.ledger.embedded import attach
@@ -128,3 +131,16 @@ def fresh_database(postgres_url: str, template: str) -> Iterator[str]:
         connection.execute(f"CREATE DATABASE {name} TEMPLATE {template}".encode())
         yield database_of(postgres_url, name)
         connection.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
+
+
+@pytest.fixture(scope="session")
+def templates(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the synthesized templates of infra/, made once for all processes of a test run."""
+    folder = tmp_path_factory.getbasetemp()
+    shared = (folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder) / "templates"
+    with FileLock(f"{shared}.lock"):
+        if not shared.exists():
+            made = shared.with_name("templates-being-made")
+            synthesize(made)
+            made.rename(shared)
+    return shared
