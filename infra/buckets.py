@@ -11,13 +11,11 @@ from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_sqs as sqs
 
 from infra.context import Context
-from infra.folders import Folders
+from infra.folders import INVENTORY, INVENTORY_ID, Folders
 from infra.names import Names
 from lake_pipeline.catalog.athena import RESULTS
 from lake_pipeline.engines.task import STAGING
 
-INVENTORY = "inventory/"
-INVENTORY_ID = "raw"
 # What the report must hold for the lake to read it.
 _INVENTORY_FIELDS = ["Size", "LastModifiedDate", "ETag"]
 _EVENTS = ("s3:ObjectCreated:*", "s3:ObjectRemoved:*")
@@ -57,7 +55,7 @@ def make_store(
         server_access_logs_prefix="access/",
     )
     properties: dict[str, Any] = {
-        "InventoryConfigurations": [_inventory(folders, reports)],
+        "InventoryConfigurations": [_inventory(reports)],
         "NotificationConfiguration": {
             "QueueConfigurations": [_notification(prefix, event, queue) for prefix in folders.told for event in _EVENTS]
         },
@@ -140,8 +138,8 @@ def _tiers(number: int, prefix: str) -> dict[str, Any]:
     }
 
 
-def _inventory(folders: Folders, reports: s3.Bucket) -> dict[str, Any]:
-    """One daily report that lists every raw file: the lake reads the reports of one folder."""
+def _inventory(reports: s3.Bucket) -> dict[str, Any]:
+    """A daily report of the whole bucket: the lake reads one report, and `lake audit` looks for more than raw files."""
     return {
         "Id": INVENTORY_ID,
         "Enabled": True,
@@ -149,7 +147,7 @@ def _inventory(folders: Folders, reports: s3.Bucket) -> dict[str, Any]:
         "ScheduleFrequency": "Daily",
         "OptionalFields": _INVENTORY_FIELDS,
         "Destination": {"BucketArn": reports.bucket_arn, "Format": "Parquet", "Prefix": INVENTORY.rstrip("/")},
-    } | ({"Prefix": folders.inventory} if folders.inventory else {})
+    }
 
 
 def _notification(prefix: str, event: str, queue: sqs.Queue) -> dict[str, Any]:

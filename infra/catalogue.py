@@ -7,8 +7,9 @@ from aws_cdk import aws_athena as athena
 from aws_cdk import aws_glue as glue
 from aws_cdk import aws_iam as iam
 
+from infra import policies
+from infra.acknowledged import acknowledge_job, acknowledge_wildcards
 from infra.context import Context
-from infra.folders import Folders
 from infra.names import Names
 from lake_pipeline.catalog.athena import RESULTS
 
@@ -36,75 +37,47 @@ def make_catalogue(stack: cdk.Stack, names: Names, context: Context, store: str)
             publish_cloud_watch_metrics_enabled=True,
             result_configuration=athena.CfnWorkGroup.ResultConfigurationProperty(
                 output_location=f"s3://{store}/{RESULTS}",
-                encryption_configuration=athena.CfnWorkGroup.EncryptionConfigurationProperty(encryption_option="SSE_S3"),
+                encryption_configuration=athena.CfnWorkGroup.EncryptionConfigurationProperty(
+                    encryption_option="SSE_S3"
+                ),
             ),
         ),
     )
 
 
-def make_crawler(stack: cdk.Stack, names: Names, folders: Folders, store: str) -> None:
+def make_crawler(stack: cdk.Stack, names: Names, at: policies.Places) -> None:
     """A crawler over the raw prefixes, started by hand; its tables are for looking around, the lake reads none."""
-    database = f"{names.database}_raw"
     glue.CfnDatabase(
         stack,
         "RawTables",
         catalog_id=cdk.Aws.ACCOUNT_ID,
         database_input=glue.CfnDatabase.DatabaseInputProperty(
-            name=database, description="What a crawler makes of the lake's raw files; nothing reads it"
+            name=policies.raw_database(at), description="What a crawler makes of the lake's raw files; nothing reads it"
         ),
     )
-    raw = [f"arn:aws:s3:::{store}/{prefix}*" for prefix in folders.raw]
-    catalogue = [
-        stack.format_arn(service="glue", resource=resource)
-        for resource in ("catalog", f"database/{database}", f"table/{database}/*")
-    ]
-    logs = stack.format_arn(service="logs", resource="log-group", resource_name=None)
+    statements = policies.crawler(at)
+    document = iam.PolicyDocument.from_json(policies.document(statements))
     role = iam.Role(
         stack,
         "CrawlerRole",
         role_name=names.of("crawler"),
         assumed_by=iam.ServicePrincipal("glue.amazonaws.com"),
-        inline_policies={
-            "crawler": iam.PolicyDocument(
-                statements=[
-                    iam.PolicyStatement(actions=["s3:ListBucket"], resources=[f"arn:aws:s3:::{store}"]),
-                    iam.PolicyStatement(actions=["s3:GetObject"], resources=raw),
-                    iam.PolicyStatement(
-                        actions=[
-                            f"glue:{action}"
-                            for action in (
-                                "GetDatabase",
-                                "GetTable",
-                                "GetTables",
-                                "CreateTable",
-                                "UpdateTable",
-                                "GetPartition",
-                                "GetPartitions",
-                                "BatchGetPartition",
-                                "BatchCreatePartition",
-                                "UpdatePartition",
-                            )
-                        ],
-                        resources=catalogue,
-                    ),
-                    iam.PolicyStatement(
-                        actions=["logs:CreateLogGroup", "logs:CreateLogStream", "logs:PutLogEvents"],
-                        resources=[f"{logs}:/aws-glue/crawlers*"],
-                    ),
-                ]
-            )
-        },
+        inline_policies={"crawler": document},
     )
-    glue.CfnCrawler(
+    acknowledge_wildcards(role, statements)
+    crawler = glue.CfnCrawler(
         stack,
         "Crawler",
         name=names.of("crawler"),
         role=role.role_arn,
-        database_name=database,
+        database_name=policies.raw_database(at),
         targets=glue.CfnCrawler.TargetsProperty(
-            s3_targets=[glue.CfnCrawler.S3TargetProperty(path=f"s3://{store}/{prefix}") for prefix in folders.raw]
+            s3_targets=[
+                glue.CfnCrawler.S3TargetProperty(path=f"s3://{at.bucket}/{prefix}") for prefix in at.folders.told
+            ]
         ),
         schema_change_policy=glue.CfnCrawler.SchemaChangePolicyProperty(
             update_behavior="UPDATE_IN_DATABASE", delete_behavior="LOG"
         ),
     )
+    acknowledge_job(crawler)

@@ -11,7 +11,9 @@ from infra.context import Context
 from infra.names import Names
 from infra.network import Network
 
-DATABASE = "lake"
+_DATABASE = "lake"
+# What a password in a URL would have to be quoted for, and what RDS takes in none.
+_NOT_IN_A_URL = " %+`#$&*()|[]{}:;<>?!'/@\"\\^=,"
 
 
 def make_database(stack: cdk.Stack, names: Names, context: Context, network: Network) -> rds.DatabaseInstance:
@@ -21,7 +23,7 @@ def make_database(stack: cdk.Stack, names: Names, context: Context, network: Net
         stack,
         "Database",
         instance_identifier=names.of("database"),
-        database_name=DATABASE,
+        database_name=_DATABASE,
         engine=engine,
         instance_type=ec2.InstanceType(context.database_class),
         parameter_group=rds.ParameterGroup(
@@ -35,7 +37,9 @@ def make_database(stack: cdk.Stack, names: Names, context: Context, network: Net
         vpc_subnets=ec2.SubnetSelection(subnet_type=ec2.SubnetType.PRIVATE_ISOLATED),
         security_groups=[network.database],
         publicly_accessible=False,
-        credentials=rds.Credentials.from_generated_secret("lake", secret_name=names.of("database")),
+        credentials=rds.Credentials.from_generated_secret(
+            "lake", secret_name=names.of("database"), exclude_characters=_NOT_IN_A_URL
+        ),
         storage_encrypted=True,
         storage_type=rds.StorageType.GP3,
         allocated_storage=context.database_storage,

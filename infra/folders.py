@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -18,6 +17,9 @@ GLUE = "glue/"  # what `make glue-bundle` builds
 MANIFESTS = "manifests/"
 QUARANTINE = "quarantine/"
 OWN = (EXTRACTS, MANIFESTS, QUARANTINE, ROOT, RESULTS, STAGING, SYMLINKS)
+# In the bucket of reports, where S3 puts below it the lake's bucket and the report's id.
+INVENTORY = "inventory/"
+INVENTORY_ID = "daily"
 
 
 @dataclass(frozen=True)
@@ -42,12 +44,6 @@ class Folders:
     def told(self) -> tuple[str, ...]:
         """The raw prefixes that are below no other: S3 takes no two rules for the same key."""
         return tuple(one for one in self.raw if not any(one != other and one.startswith(other) for other in self.raw))
-
-    @property
-    def inventory(self) -> str:
-        """The prefix of the one Inventory that has to list every raw file, for LAKE_INVENTORY names one folder."""
-        head, slash, _ = os.path.commonprefix(self.raw).rpartition("/")
-        return head + slash
 
 
 def _once(prefixes: Iterable[str]) -> tuple[str, ...]:

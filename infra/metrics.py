@@ -20,9 +20,7 @@ class Metrics:
     names: Names
     namespace: str
 
-    def lake(
-        self, name: str, dataset: str, statistic: str, period: cdk.Duration = _FIVE_MINUTES
-    ) -> cloudwatch.Metric:
+    def lake(self, name: str, dataset: str, statistic: str, period: cdk.Duration = _FIVE_MINUTES) -> cloudwatch.Metric:
         """One of docs/aws-alerts.md."""
         return cloudwatch.Metric(
             namespace=self.namespace,

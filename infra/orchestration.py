@@ -106,10 +106,13 @@ def make_dagster(
     context: Context,
     data: Data,
     role: iam.Role,
-    environment: Mapping[str, str],
+    variables: Mapping[str, str],
     at: policies.Places,
-) -> elbv2.ApplicationLoadBalancer:
-    """The cluster with its three services, and the balancer in front of the UI."""
+) -> dict[str, str]:
+    """The cluster with its three services, and the balancer in front of the UI; the variables, and LAKE_UI_URL."""
+    balancer = _balancer(stack, names, context, data)
+    scheme = "https" if context.certificate else "http"
+    variables = {**variables, "LAKE_UI_URL": f"{scheme}://{balancer.load_balancer_dns_name}"}
     cluster = ecs.Cluster(
         stack,
         "Cluster",
@@ -134,8 +137,8 @@ def make_dagster(
         assumed_by=iam.ServicePrincipal("ecs-tasks.amazonaws.com"),
     )
     family = names.of(RUN_CONTAINER)
-    more = {"DAGSTER_RUN_TASK": family, "LAKE_CODE_HOST": f"{CODE}.{names.domain}"}
-    tasks = Tasks(stack, names, context, data, role, execution, log_group, {**environment, **more})
+    environment = {**variables, "DAGSTER_RUN_TASK": family, "DAGSTER_CODE_HOST": f"{CODE}.{names.domain}"}
+    tasks = Tasks(stack, names, context, data, role, execution, log_group, environment)
     launching = policies.launching(
         at, names.of("dagster"), family, names.of("dagster"), [role.role_arn, execution.role_arn]
     )
@@ -152,12 +155,11 @@ def make_dagster(
     webserver = tasks.define("webserver", web, UI_PORT)
     tasks.serve(CODE, cluster, code)
     tasks.serve("daemon", cluster, daemon, alone=True)  # two daemons would tick twice
-    return _balance(stack, names, context, data, tasks.serve("webserver", cluster, webserver))
+    _listen(balancer, context, tasks.serve("webserver", cluster, webserver))
+    return variables
 
 
-def _balance(
-    stack: cdk.Stack, names: Names, context: Context, data: Data, service: ecs.FargateService
-) -> elbv2.ApplicationLoadBalancer:
+def _balancer(stack: cdk.Stack, names: Names, context: Context, data: Data) -> elbv2.ApplicationLoadBalancer:
     """A balancer that the network alone reaches: Dagster's UI does not ask who comes."""
     network = data.network
     balancer = elbv2.ApplicationLoadBalancer(
@@ -172,6 +174,11 @@ def _balance(
         deletion_protection=context.protected,
     )
     balancer.log_access_logs(data.reports, "ui")
+    return balancer
+
+
+def _listen(balancer: elbv2.ApplicationLoadBalancer, context: Context, service: ecs.FargateService) -> None:
+    """Hand requests over to the UI's task."""
     secure = context.certificate is not None
     listener = balancer.add_listener(
         "Listener",
@@ -189,4 +196,3 @@ def _balance(
         health_check=elbv2.HealthCheck(path="/server_info"),
         deregistration_delay=cdk.Duration.seconds(30),
     )
-    return balancer

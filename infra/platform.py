@@ -7,13 +7,12 @@ from collections.abc import Sequence
 import aws_cdk as cdk
 
 from infra.alarms import make_alarms
-from infra.buckets import INVENTORY
 from infra.catalogue import make_catalogue, make_crawler
 from infra.context import Context
 from infra.converting import make_job
 from infra.dashboard import make_dashboard
 from infra.data import Data
-from infra.folders import Folders
+from infra.folders import INVENTORY, Folders
 from infra.metrics import Metrics
 from infra.names import Names
 from infra.notices import make_notices
@@ -32,22 +31,17 @@ def make_platform(
     roles = make_roles(stack, names, context, at)
     make_catalogue(stack, names, context, at.bucket)
     if context.crawler:
-        make_crawler(stack, names, folders, at.bucket)
+        make_crawler(stack, names, at)
     make_job(stack, names, context, at.bucket, roles.glue)
-    found = variables(at)
-    balancer = make_dagster(stack, names, context, data, roles.tasks, found, at)
+    found = make_dagster(stack, names, context, data, roles.tasks, variables(at), at)
     metrics = Metrics(names, at.namespace)
     make_alarms(stack, names, context, notices.topic, metrics, datasets)
     make_dashboard(stack, names, metrics, datasets)
-    scheme = "https" if context.certificate else "http"
-    found["LAKE_UI_URL"] = f"{scheme}://{balancer.load_balancer_dns_name}"
     for name, value in found.items():
         cdk.CfnOutput(stack, output_of(name), value=value)
 
 
-def places(
-    names: Names, context: Context, folders: Folders, account: str, topic_key: str | None = None
-) -> Places:
+def places(names: Names, context: Context, folders: Folders, account: str, topic_key: str | None = None) -> Places:
     """What the policies of an environment are about."""
     return Places(
         region=context.region,

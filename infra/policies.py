@@ -10,10 +10,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from infra.folders import EXTRACTS, GLUE, MANIFESTS, QUARANTINE, Folders
+from infra.folders import EXTRACTS, GLUE, MANIFESTS, OWN, QUARANTINE, Folders
 from lake_pipeline.catalog.athena import RESULTS
 from lake_pipeline.catalog.symlinks import SYMLINKS
-from lake_pipeline.documents import ROOT
 from lake_pipeline.engines.task import STAGING
 
 Statement = dict[str, Any]
@@ -67,7 +66,7 @@ def glue(at: Places) -> list[Statement]:
     sources = (*at.folders.raw, *at.folders.archive)
     return [
         _allow(["s3:ListBucket"], [f"arn:aws:s3:::{at.bucket}"]),
-        _allow(["s3:GetObject"], at.objects([*sources, GLUE, MANIFESTS, STAGING])),
+        _allow(["s3:GetObject"], at.objects([*sources, QUARANTINE, MANIFESTS, STAGING, GLUE])),
         _allow(["s3:PutObject", "s3:AbortMultipartUpload"], at.objects([STAGING])),
         _allow(
             ["logs:CreateLogGroup", "logs:CreateLogStream", "logs:PutLogEvents"],
@@ -79,13 +78,12 @@ def glue(at: Places) -> list[Statement]:
 
 def dagster(at: Places) -> list[Statement]:
     """Dagster's processes and the command `lake`: everything but converting, and that too where the engine is local."""
-    own = (EXTRACTS, MANIFESTS, QUARANTINE, ROOT, RESULTS, STAGING, SYMLINKS)
     data = (*at.folders.raw, *at.folders.archive, *at.folders.output)
     statements = [
         _allow(["s3:ListBucket", "s3:GetBucketLocation"], [f"arn:aws:s3:::{at.bucket}"]),
         _allow(
             ["s3:GetObject", "s3:PutObject", "s3:DeleteObject", "s3:AbortMultipartUpload"],
-            at.objects([*data, *own]),
+            at.objects([*data, *OWN]),
         ),
         _allow(
             ["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:ChangeMessageVisibility", "sqs:GetQueueAttributes"],
@@ -125,6 +123,39 @@ def dagster(at: Places) -> list[Statement]:
     if at.topic_key is not None:
         statements.append(_allow(["kms:GenerateDataKey", "kms:Decrypt"], [at.topic_key]))
     return statements
+
+
+def crawler(at: Places) -> list[Statement]:
+    """A crawler: reads raw files, and keeps tables in a database of its own."""
+    database = raw_database(at)
+    actions = (
+        "GetDatabase",
+        "GetTable",
+        "GetTables",
+        "CreateTable",
+        "UpdateTable",
+        "GetPartitions",
+        "BatchGetPartition",
+        "BatchCreatePartition",
+        "UpdatePartition",
+    )
+    return [
+        _allow(["s3:ListBucket"], [f"arn:aws:s3:::{at.bucket}"]),
+        _allow(["s3:GetObject"], at.objects(at.folders.raw)),
+        _allow(
+            [f"glue:{action}" for action in actions],
+            [at.arn("glue", part) for part in ("catalog", f"database/{database}", f"table/{database}/*")],
+        ),
+        _allow(
+            ["logs:CreateLogGroup", "logs:CreateLogStream", "logs:PutLogEvents"],
+            [at.arn("logs", "log-group:/aws-glue/crawlers*")],
+        ),
+    ]
+
+
+def raw_database(at: Places) -> str:
+    """The Glue database of a crawler's tables."""
+    return f"{at.glue_database}_raw"
 
 
 def readers(at: Places) -> list[Statement]:

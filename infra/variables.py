@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from infra.buckets import INVENTORY, INVENTORY_ID
+from infra.folders import INVENTORY, INVENTORY_ID
 from infra.policies import Places
 
 

@@ -32,40 +32,44 @@ _SERVICES = {"monitoring": "cloudwatch"}
 
 @dataclass
 class Recorder:
-    """Holds the requests of each principal, told by its access key, to a policy; other access keys may do all."""
+    """Holds the requests of each role, which its access key names, to its policy; other access keys may do all.
+
+    `acts_for` are access keys of services that ask in a role's name.
+    """
 
     policies: Mapping[str, list[dict[str, Any]]]
     workgroup: str  # GetQueryExecution and its like name the query, not its workgroup
+    acts_for: dict[str, str] = field(default_factory=dict)
     calls: dict[str, set[Call]] = field(default_factory=dict)
     used: dict[str, set[tuple[str, str]]] = field(default_factory=dict)
     refused: set[tuple[str, Call]] = field(default_factory=set)
     _lock: Any = field(default_factory=threading.Lock)
 
     def around(self, otherwise: Wsgi) -> Wsgi:
-        """An application that answers 403 to what the principal's policy does not allow."""
+        """An application that answers 403 to what the role's policy does not allow."""
 
         def app(environ: dict[str, Any], start_response: Callable[..., Any]) -> Any:
             request = Request(environ)
             found = _CREDENTIAL.search(request.headers.get("Authorization", ""))
-            principal = found[1] if found else ""
-            if found and principal in self.policies:
-                refused = self._judge(principal, list(self._calls(_SERVICES.get(found[2], found[2]), request)))
+            role = self.acts_for.get(found[1], found[1]) if found else ""
+            if found and role in self.policies:
+                refused = self._judge(role, list(self._calls(_SERVICES.get(found[2], found[2]), request)))
                 if refused is not None:
-                    return _deny(found[2], principal, refused)(environ, start_response)
+                    return _deny(found[2], role, refused)(environ, start_response)
             return otherwise(environ, start_response)
 
         return app
 
-    def _judge(self, principal: str, calls: list[Call]) -> Call | None:
+    def _judge(self, role: str, calls: list[Call]) -> Call | None:
         """The first call that is not allowed; all are kept in mind."""
         with self._lock:
-            self.calls.setdefault(principal, set()).update(calls)
+            self.calls.setdefault(role, set()).update(calls)
             for call in calls:
-                allowed = allowing(self.policies[principal], call)
+                allowed = allowing(self.policies[role], call)
                 if not allowed:
-                    self.refused.add((principal, call))
+                    self.refused.add((role, call))
                     return call
-                self.used.setdefault(principal, set()).update(allowed)
+                self.used.setdefault(role, set()).update(allowed)
         return None
 
     def _calls(self, service: str, request: Request) -> Iterator[Call]:
@@ -173,8 +177,8 @@ def _arn(service: str, resource: str) -> str:
     return f"arn:aws:{service}:{REGION}:{ACCOUNT}:{resource}"
 
 
-def _deny(service: str, principal: str, call: Call) -> Response:
-    message = f"{principal} is not authorized to perform {call.action} on {call.resource}"
+def _deny(service: str, role: str, call: Call) -> Response:
+    message = f"{role} is not authorized to perform {call.action} on {call.resource}"
     if service == "s3":
         document = f"<Error><Code>AccessDenied</Code><Message>{message}</Message></Error>"
         return Response(document, 403, content_type="application/xml")

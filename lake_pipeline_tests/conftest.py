@@ -21,6 +21,16 @@ from lake_pipeline.ledger.ledger import Ledger
 from lake_pipeline.ledger.migrate import migrate
 
 TEMPLATE = "lake_template"
+# An environment with every option of cdk.json.
+FULL = {
+    "region": "eu-central-1",
+    "email": "full@example.com",
+    "protected": True,
+    "archive_tiers": True,
+    "crawler": True,
+    "certificate": "arn:aws:acm:eu-central-1:111122223333:certificate/11112222-3333-4444-5555-666677778888",
+    "readers": ["arn:aws:iam::111122223333:role/analysts", "arn:aws:iam::111122223333:role/training"],
+}
 
 
 @pytest.fixture
@@ -141,6 +151,6 @@ def templates(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with FileLock(f"{shared}.lock"):
         if not shared.exists():
             made = shared.with_name("templates-being-made")
-            synthesize(made)
+            synthesize(made, {"full": FULL})
             made.rename(shared)
     return shared
