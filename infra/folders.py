@@ -27,6 +27,7 @@ class Folders:
     """Prefixes below the store's root, each once and in order."""
 
     raw: tuple[str, ...]
+    kept: tuple[str, ...]  # those raw ones whose files stay where they landed
     archive: tuple[str, ...]
     output: tuple[str, ...]
 
@@ -36,6 +37,7 @@ class Folders:
         found = list(datasets)
         return cls(
             raw=_once(item.source.prefix for item in found),
+            kept=_once(item.source.prefix for item in found if item.archive.prefix is None),
             archive=_once(item.archive.prefix for item in found if item.archive.prefix is not None),
             output=_once(item.output.stem for item in found),
         )

@@ -13,9 +13,12 @@ from typing import Any
 from infra.folders import EXTRACTS, GLUE, MANIFESTS, OWN, QUARANTINE, Folders
 from lake_pipeline.catalog.athena import RESULTS
 from lake_pipeline.catalog.symlinks import SYMLINKS
+from lake_pipeline.documents import ROOT
 from lake_pipeline.engines.task import STAGING
 
 Statement = dict[str, Any]
+# As Athena asks for them: all that fit, some by name, or one.
+_PARTITIONS = ("glue:GetPartitions", "glue:BatchGetPartition", "glue:GetPartition")
 
 
 @dataclass(frozen=True)
@@ -78,12 +81,14 @@ def glue(at: Places) -> list[Statement]:
 
 def dagster(at: Places) -> list[Statement]:
     """Dagster's processes and the command `lake`: everything but converting, and that too where the engine is local."""
-    data = (*at.folders.raw, *at.folders.archive, *at.folders.output)
+    made = (*at.folders.archive, *at.folders.output)
     statements = [
         _allow(["s3:ListBucket", "s3:GetBucketLocation"], [f"arn:aws:s3:::{at.bucket}"]),
+        _allow(["s3:GetObject"], at.objects([*at.folders.raw, *made, *OWN])),
+        _allow(["s3:PutObject", "s3:AbortMultipartUpload"], at.objects([*at.folders.kept, *made, *OWN])),
         _allow(
-            ["s3:GetObject", "s3:PutObject", "s3:DeleteObject", "s3:AbortMultipartUpload"],
-            at.objects([*data, *OWN]),
+            ["s3:DeleteObject"],
+            at.objects([*at.folders.raw, *made, EXTRACTS, QUARANTINE, ROOT, STAGING, SYMLINKS]),
         ),
         _allow(
             ["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:ChangeMessageVisibility", "sqs:GetQueueAttributes"],
@@ -103,7 +108,7 @@ def dagster(at: Places) -> list[Statement]:
                 "glue:CreateTable",
                 "glue:UpdateTable",
                 "glue:DeleteTable",
-                "glue:GetPartitions",
+                *_PARTITIONS,
                 "glue:BatchCreatePartition",
                 "glue:BatchDeletePartition",
             ],
@@ -167,7 +172,7 @@ def readers(at: Places) -> list[Statement]:
         _allow(["s3:ListBucket"], [f"arn:aws:s3:::{at.bucket}"]) | {"Condition": {"StringLike": {"s3:prefix": listed}}},
         _allow(["s3:GetObject"], at.objects([*shown, RESULTS])),
         _allow(["s3:PutObject", "s3:AbortMultipartUpload"], at.objects([RESULTS])),
-        _allow(["glue:GetDatabase", "glue:GetTable", "glue:GetPartitions"], at.tables),
+        _allow(["glue:GetDatabase", "glue:GetTable", *_PARTITIONS], at.tables),
         _queries(at),
     ]
 

@@ -183,29 +183,31 @@ def test_the_lake_is_whole_under_these_roles(story: Story, monkeypatch: pytest.M
 
 
 def test_what_is_allowed_and_was_not_used_has_a_reason(story: Story, platform: Template) -> None:
-    reasons = yaml.safe_load(UNUSED.read_text())
     folders = Folders.of(load_datasets(BUNDLED_DATASETS).values())
+    reasons = yaml.safe_load(UNUSED.read_text())
+    unexplained, idle = set(), set()
     for role in (GLUE, TASKS, READERS):
-        allowed = {
+        used = {(action, kind(resource, folders)) for action, resource in story.recorder.used[role]}
+        unused = {
             (action, kind(resource, folders))
             for statement in platform.policy(role)
             for action in listed(statement["Action"])
             for resource in listed(statement["Resource"])
-        }
-        used = {(action, kind(resource, folders)) for action, resource in story.recorder.used[role]}
-        given = {(reason["action"], reason["on"]) for reason in reasons[role.split("-")[1]]}
-        unused = {
-            f"{action} on {resource}"
-            for action, resource in allowed - used
-            if not any(fnmatchcase(action, one) and fnmatchcase(resource, on) for one, on in given)
-        }
-        assert unused == set(), f"{role} may do what nothing does: take it away, or say why in {UNUSED.name}"
-        idle = {
-            f"{one} on {on}"
-            for one, on in given
-            if not any(fnmatchcase(action, one) and fnmatchcase(resource, on) for action, resource in allowed - used)
-        }
-        assert idle == set(), f"{UNUSED.name} explains for {role} what is used, or not allowed"
+        } - used
+        given = reasons[role.split("-")[1]]
+        for action, resource in unused:
+            if not any(explains(reason, action, resource) for reason in given):
+                unexplained.add(f"{role}: {action} on {resource}")
+        for reason in given:
+            assert reason["why"]
+            if not any(explains(reason, action, resource) for action, resource in unused):
+                idle.add(f"{role}: {reason}")
+    assert sorted(unexplained) == [], f"allowed, and nothing does it: take it away, or say why in {UNUSED.name}"
+    assert sorted(idle) == [], f"explained in {UNUSED.name}, and used or not allowed"
+
+
+def explains(reason: dict[str, Any], action: str, resource: str) -> bool:
+    return action in listed(reason["action"]) and any(fnmatchcase(resource, one) for one in listed(reason["resource"]))
 
 
 def kind(resource: str, folders: Folders) -> str:
