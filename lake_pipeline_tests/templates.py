@@ -83,12 +83,17 @@ class Template:
                 return self._attribute(*argument)
             if function == "Fn::Join":
                 return argument[0].join(self.resolved(item) for item in argument[1])
-            if function == "Fn::ImportValue":
-                return f"<{argument}>"
+            if function.startswith("Fn::"):
+                return f"<{json.dumps(argument)}>"
         return {name: self.resolved(item) for name, item in value.items()}
 
     def _reference(self, name: str) -> str:
-        known = {"AWS::AccountId": ACCOUNT, "AWS::Region": self.region, "AWS::Partition": "aws"}
+        known = {
+            "AWS::AccountId": ACCOUNT,
+            "AWS::Region": self.region,
+            "AWS::Partition": "aws",
+            "AWS::URLSuffix": "amazonaws.com",
+        }
         if name in known:
             return known[name]
         resource = self.document["Resources"][name]

@@ -25,7 +25,7 @@ from infra.examples import examples
 from infra.folders import OWN, Folders
 from infra.glue_bundle import archive_name, job
 from infra.queues import MOST_RECEIVES, VISIBILITY_SECONDS
-from infra.synth import lint
+from infra.synth import app_environment, lint
 from lake_pipeline import __version__
 from lake_pipeline.aws_local import resources
 from lake_pipeline.declarations import load_datasets
@@ -60,6 +60,30 @@ NOT_OF_AWS = {
     "spark_part": "a choice of the engine",
     "spark_home": "of the engine spark",
     "java_home": "of the engine spark",
+}
+
+
+# The property that is a resource's name.
+NAMED = {
+    "AWS::Athena::WorkGroup": "Name",
+    "AWS::CloudWatch::Alarm": "AlarmName",
+    "AWS::CloudWatch::Dashboard": "DashboardName",
+    "AWS::EC2::SecurityGroup": "GroupName",
+    "AWS::ECR::Repository": "RepositoryName",
+    "AWS::ECS::Cluster": "ClusterName",
+    "AWS::ECS::Service": "ServiceName",
+    "AWS::ECS::TaskDefinition": "Family",
+    "AWS::ElasticLoadBalancingV2::LoadBalancer": "Name",
+    "AWS::Events::EventBus": "Name",
+    "AWS::Glue::Crawler": "Name",
+    "AWS::Glue::Job": "Name",
+    "AWS::IAM::Role": "RoleName",
+    "AWS::Logs::LogGroup": "LogGroupName",
+    "AWS::RDS::DBInstance": "DBInstanceIdentifier",
+    "AWS::S3::Bucket": "BucketName",
+    "AWS::SecretsManager::Secret": "Name",
+    "AWS::SNS::Topic": "TopicName",
+    "AWS::SQS::Queue": "QueueName",
 }
 
 
@@ -100,6 +124,16 @@ def test_cdk_nag_looked_and_every_finding_that_stays_has_its_reason(templates: P
     }
     assert json.loads((templates / "validation-report.json").read_text())["pluginReports"] == []
     assert acknowledged
+
+
+@pytest.mark.slow
+def test_a_finding_without_a_reason_fails_the_synthesis(tmp_path: Path) -> None:
+    unreasoned = "from infra import acknowledged, app; acknowledged._acknowledge = lambda *_: None; app.main()"
+    done = subprocess.run(
+        [sys.executable, "-c", unreasoned], cwd=ROOT, env=app_environment(tmp_path), capture_output=True, text=True
+    )
+    assert done.returncode != 0
+    assert "AwsSolutions-SMG4" in done.stdout + done.stderr
 
 
 def test_what_holds_data_stays_when_a_stack_goes(data: Template, platform: Template) -> None:
@@ -258,14 +292,11 @@ def test_dagster_runs_from_one_image_behind_a_balancer_of_the_network(platform: 
 
 
 def test_names_follow_the_convention(data: Template, platform: Template, env: str) -> None:
-    properties = ("BucketName", "QueueName", "TopicName", "RoleName", "AlarmName", "DashboardName", "ServiceName")
-    properties += ("Family", "ClusterName", "LogGroupName", "RepositoryName", "DBInstanceIdentifier", "GroupName")
     named = [
-        stack.resolved(resource["Properties"][name])
+        stack.resolved(resource["Properties"][NAMED[resource["Type"]]])
         for stack in (data, platform)
         for resource in stack.document["Resources"].values()
-        for name in properties
-        if name in resource.get("Properties", {})
+        if resource["Type"] in NAMED
     ]
     assert len(named) > 40
     assert [name for name in named if not re.fullmatch(rf"lake-[a-z_-]+-{env}(-{ACCOUNT})?", name)] == []
@@ -334,7 +365,8 @@ def test_the_outputs_are_an_environment_that_the_lake_takes(
     assert settings.engine == "glue"
     assert settings.glue_job == platform.one("AWS::Glue::Job")["Name"]
     assert settings.athena_workgroup == platform.one("AWS::Athena::WorkGroup")["Name"]
-    assert settings.glue_database == platform.one("AWS::Glue::Database")["DatabaseInput"]["Name"]
+    databases = [item["DatabaseInput"]["Name"] for item in platform.all("AWS::Glue::Database").values()]
+    assert settings.glue_database in databases
     assert settings.event_bus == platform.one("AWS::Events::EventBus")["Name"]
 
 
@@ -356,6 +388,13 @@ def test_no_declaration_may_name_a_folder_of_the_platform() -> None:
     assert set(folders.kept) < set(folders.raw)
     named = (*folders.raw, *folders.archive, *folders.output)
     assert not [prefix for prefix in named if prefix.startswith(OWN)]
+
+
+def test_what_is_needed_without_the_stacks_starts_no_node() -> None:
+    modules = "context, environment, examples, folders, names, policies, synth, variables"
+    code = f"import sys; from infra import {modules}; print('aws_cdk' in sys.modules, 'jsii' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["False", "False"]
 
 
 def test_values_of_cdk_json_are_checked() -> None:
