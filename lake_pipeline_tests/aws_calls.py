@@ -39,6 +39,7 @@ class Recorder:
 
     policies: Mapping[str, list[dict[str, Any]]]
     workgroup: str  # GetQueryExecution and its like name the query, not its workgroup
+    passed: tuple[str, ...] = ()  # ARNs of the roles that a task's definition, and not who runs the task, names
     acts_for: dict[str, str] = field(default_factory=dict)
     calls: dict[str, set[Call]] = field(default_factory=dict)
     used: dict[str, set[tuple[str, str]]] = field(default_factory=dict)
@@ -77,12 +78,34 @@ class Recorder:
             yield from _of_s3(request)
             return
         operation, asked = _operation(request)
+        if service == "ecs":
+            yield from self._of_ecs(operation, asked)
+            return
         action = _ACTIONS.get(f"{service}:{operation}", f"{service}:{operation}")
         for resource in self._resources(service, asked):
             yield Call(action, resource, tuple(_keys(service, asked)))
 
+    def _of_ecs(self, operation: str, asked: dict[str, Any]) -> Iterator[Call]:
+        if operation == "RunTask":
+            cluster = asked["cluster"]
+            yield Call("ecs:RunTask", asked["taskDefinition"], (("ecs:cluster", cluster),))
+            yield from (
+                Call("iam:PassRole", role, (("iam:PassedToService", "ecs-tasks.amazonaws.com"),))
+                for role in self.passed
+            )
+            if asked.get("tags"):
+                task = f"{cluster.replace(':cluster/', ':task/')}/new"
+                yield Call("ecs:TagResource", task, (("ecs:CreateAction", "RunTask"),))
+        elif operation in ("DescribeTasks", "StopTask"):
+            for task in asked.get("tasks") or [asked["task"]]:
+                yield Call(f"ecs:{operation}", task)
+        elif operation == "DescribeTaskDefinition":
+            yield Call("ecs:DescribeTaskDefinition", "*")
+        else:
+            raise NotImplementedError(operation)
+
     def _resources(self, service: str, asked: dict[str, Any]) -> list[str]:
-        if service == "cloudwatch":
+        if service in ("cloudwatch", "ec2"):
             return ["*"]
         if service == "sqs":
             return [_arn("sqs", (asked.get("QueueUrl") or asked["QueueName"]).rpartition("/")[2])]

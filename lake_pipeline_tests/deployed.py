@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
+
+from werkzeug.serving import make_server
+from werkzeug.wrappers import Response
 
 from infra.folders import GLUE
 from lake_pipeline.aws import client
@@ -58,3 +64,48 @@ def _notification(item: dict[str, Any]) -> dict[str, Any]:
     """One of CloudFormation's as the API takes it."""
     rules = item["Filter"]["S3Key"]["Rules"]
     return {"QueueArn": item["Queue"], "Events": [item["Event"]], "Filter": {"Key": {"FilterRules": rules}}}
+
+
+@contextmanager
+def daemon_task(platform: Template) -> Iterator[dict[str, str]]:
+    """The daemon as a task in a network of its own; the variables by which ECS tells a container where it is."""
+    ec2, ecs = client("ec2"), client("ecs")
+    vpc = ec2.create_vpc(CidrBlock="10.0.0.0/16")["Vpc"]["VpcId"]
+    ec2.modify_vpc_attribute(VpcId=vpc, EnableDnsHostnames={"Value": True})
+    subnet = ec2.create_subnet(VpcId=vpc, CidrBlock="10.0.0.0/24")["Subnet"]["SubnetId"]
+    group = ec2.create_security_group(GroupName="tasks", Description="tasks", VpcId=vpc)["GroupId"]
+    cluster = platform.one("AWS::ECS::Cluster")["ClusterName"]
+    ecs.create_cluster(clusterName=cluster)
+    for task in platform.all("AWS::ECS::TaskDefinition").values():
+        (container,) = task["ContainerDefinitions"]
+        size = {"cpu": int(task["Cpu"]), "memory": int(task["Memory"])}  # moto wants a container's, ECS the task's
+        ecs.register_task_definition(
+            family=task["Family"],
+            networkMode=task["NetworkMode"],
+            containerDefinitions=[{"name": container["Name"], "image": container["Image"], **size}],
+        )
+    network = {"subnets": [subnet], "securityGroups": [group]}
+    (daemon,) = ecs.run_task(
+        cluster=cluster,
+        taskDefinition=platform.named("AWS::ECS::TaskDefinition", f"lake-daemon-{cluster.rpartition('-')[2]}")[
+            "Family"
+        ],
+        launchType="FARGATE",
+        networkConfiguration={"awsvpcConfiguration": network},
+    )["tasks"]
+    with _metadata({"Cluster": daemon["clusterArn"], "TaskARN": daemon["taskArn"]}) as url:
+        yield {"ECS_CONTAINER_METADATA_URI_V4": url}
+
+
+@contextmanager
+def _metadata(document: dict[str, str]) -> Iterator[str]:
+    """ECS's metadata endpoint of a container, which answers with the document; its URL."""
+    server = make_server("127.0.0.1", 0, Response(json.dumps(document)))
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()

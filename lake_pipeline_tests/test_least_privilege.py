@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -10,8 +11,13 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
+import boto3
+import dagster as dg
 import pytest
 import yaml
+from dagster._core.code_pointer import CodePointer
+from dagster._core.launcher.base import WorkerStatus
+from dagster._core.origin import JobPythonOrigin, RepositoryPythonOrigin
 from typer.testing import CliRunner
 
 from infra.context import ROOT
@@ -24,15 +30,15 @@ from lake_pipeline.catalog.symlinks import SYMLINKS
 from lake_pipeline.cli import app
 from lake_pipeline.declarations import load_datasets
 from lake_pipeline.definitions import defs
-from lake_pipeline.defs.instance import open_instance
+from lake_pipeline.defs.instance import CONFIG, open_instance
 from lake_pipeline.engines.glue_job import GlueJob
 from lake_pipeline.engines.glue_logs import tail
 from lake_pipeline.lake import Lake, open_lake
 from lake_pipeline.settings import BUNDLED_DATASETS, load_settings
 from lake_pipeline.store import Store
 from lake_pipeline_tests.aws import Arrivals
-from lake_pipeline_tests.aws_calls import Recorder
-from lake_pipeline_tests.deployed import deploy
+from lake_pipeline_tests.aws_calls import ACCOUNT, Recorder
+from lake_pipeline_tests.deployed import daemon_task, deploy
 from lake_pipeline_tests.iam import Call, allowing, listed
 from lake_pipeline_tests.lakes import event, rows, run, states
 from lake_pipeline_tests.templates import Template
@@ -68,6 +74,7 @@ def story(
     recorder = Recorder(
         {role: platform.policy(role) for role in (GLUE, TASKS, READERS)},
         variables["LAKE_ATHENA_WORKGROUP"],
+        passed=tuple(f"arn:aws:iam::{ACCOUNT}:role/lake-{name}-dev" for name in ("tasks", "execution")),
         acts_for={ATHENA: TASKS},
     )
     home = tmp_path_factory.mktemp("lake")
@@ -99,6 +106,7 @@ def story(
             convert(lake, at)
             change(lake, at)
             look_after_runs(lake)
+            launch(platform, home, patch)
             patch.setenv("AWS_ACCESS_KEY_ID", READERS)
             recorder.acts_for[ATHENA] = READERS
             read(at.store)
@@ -139,6 +147,36 @@ def look_after_runs(lake: Lake) -> None:
     assert found is not None
     job.stop(found.id)
     tail(client("logs"), found.log_group, found.id)
+
+
+def launch(platform: Template, home: Path, patch: pytest.MonkeyPatch) -> None:
+    """A run of Dagster becomes a task, is looked at and stopped, by the launcher of the image."""
+    key = os.environ["AWS_ACCESS_KEY_ID"]
+    patch.setenv("AWS_ACCESS_KEY_ID", "local")
+    with daemon_task(platform) as variables:
+        for name, value in {**variables, "DAGSTER_RUN_TASK": "lake-run-dev", "AWS_ACCESS_KEY_ID": key}.items():
+            patch.setenv(name, value)
+        patch.setattr(boto3, "DEFAULT_SESSION", None)  # the launcher's, which remembers credentials
+        (home / "ecs").mkdir()
+        (home / "ecs/dagster.yaml").write_text(
+            CONFIG.read_text() + (ROOT / "infra/image/run_launcher.yaml").read_text()
+        )
+        with dg.DagsterInstance.from_config(str(home / "ecs")) as instance:
+            code = RepositoryPythonOrigin(
+                "python", CodePointer.from_module("lake_pipeline.definitions", "defs", None), None, None, None
+            )
+            run = instance.create_run_for_job(nothing, job_code_origin=JobPythonOrigin("nothing", code))
+            instance.launch_run(run.run_id, None)  # type: ignore[arg-type]
+            launched = instance.get_run_by_id(run.run_id)
+            assert launched is not None
+            assert instance.run_launcher.check_run_worker_health(launched).status == WorkerStatus.RUNNING
+            assert instance.run_launcher.terminate(run.run_id)
+    patch.setattr(boto3, "DEFAULT_SESSION", None)
+
+
+@dg.job
+def nothing() -> None:
+    """A job that is only launched."""
 
 
 def read(store_url: str) -> None:
