@@ -402,7 +402,7 @@ def test_values_of_cdk_json_are_checked() -> None:
     assert set(environments) == {"dev", "prod"}
     assert context_of(environments, "prod").protected
     with pytest.raises(ValidationError, match="colour"):
-        Context(**environments["dev"], colour="red")
+        context_of({"dev": environments["dev"] | {"colour": "red"}}, "dev")
     page = (ROOT / "docs/infrastructure.md").read_text()
     assert [name for name in Context.model_fields if f"| `{name}` |" not in page] == []
 
@@ -451,6 +451,7 @@ def test_dagster_takes_the_launcher_and_the_workspace_of_the_image(monkeypatch: 
     instance = yaml.safe_load(CONFIG.read_text() + (IMAGE / "run_launcher.yaml").read_text())
     launcher = instance["run_launcher"]
     assert (launcher["module"], launcher["class"]) == ("dagster_aws.ecs", "EcsRunLauncher")
-    assert process_config(resolve_to_config_type(EcsRunLauncher.config_type()), launcher["config"]).success
+    schema = EcsRunLauncher.config_type()  # type: ignore[no-untyped-call]
+    assert process_config(resolve_to_config_type(schema), launcher["config"]).success
     monkeypatch.setenv("DAGSTER_CODE_HOST", "code.lake-dev.internal")
     assert process_workspace_config(yaml.safe_load((IMAGE / "workspace.yaml").read_text())).success
