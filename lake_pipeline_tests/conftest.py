@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 import uuid
@@ -10,7 +11,9 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from filelock import FileLock
 
+from infra.synth import synthesize
 from lake_pipeline.aws_local.resources import make_bucket, make_lake
 from lake_pipeline.aws_local.server import environment, serve
 from lake_pipeline.ledger.embedded import attach
@@ -18,6 +21,16 @@ from lake_pipeline.ledger.ledger import Ledger
 from lake_pipeline.ledger.migrate import migrate
 
 TEMPLATE = "lake_template"
+# An environment with every option of cdk.json.
+FULL = {
+    "region": "eu-central-1",
+    "email": "full@example.com",
+    "protected": True,
+    "archive_tiers": True,
+    "crawler": True,
+    "certificate": "arn:aws:acm:eu-central-1:111122223333:certificate/11112222-3333-4444-5555-666677778888",
+    "readers": ["arn:aws:iam::111122223333:role/analysts", "arn:aws:iam::111122223333:role/training"],
+}
 
 
 @pytest.fixture
@@ -128,3 +141,16 @@ def fresh_database(postgres_url: str, template: str) -> Iterator[str]:
         connection.execute(f"CREATE DATABASE {name} TEMPLATE {template}".encode())
         yield database_of(postgres_url, name)
         connection.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
+
+
+@pytest.fixture(scope="session")
+def templates(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the synthesized templates of infra/, made once for all processes of a test run."""
+    folder = tmp_path_factory.getbasetemp()
+    shared = (folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder) / "templates"
+    with FileLock(f"{shared}.lock"):
+        if not shared.exists():
+            made = shared.with_name("templates-being-made")
+            synthesize(made, {"full": FULL})
+            made.rename(shared)
+    return shared

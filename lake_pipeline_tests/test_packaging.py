@@ -76,7 +76,7 @@ def test_the_wheel_says_what_it_is(wheel: zipfile.ZipFile) -> None:
     assert said["Version"] == [lake_pipeline.__version__]
     assert said["License-Expression"] == ["Apache-2.0"]
     assert set(said["Requires-Python"][0].split(",")) == {">=3.11", "<3.14"}
-    assert set(said["Provides-Extra"]) == {"aws-local", "bench", "dev", "glue", "spark"}
+    assert set(said["Provides-Extra"]) == {"aws-local", "bench", "dev", "glue", "infra", "spark"}
     names = wheel.namelist()
     assert any(name.endswith("/licenses/LICENSE") for name in names)
     entry_points = next(name for name in names if name.endswith("/entry_points.txt"))
@@ -185,6 +185,7 @@ def test_make_help_lists_every_target_with_what_it_does() -> None:
         "browser",
         "constraints",
         "glue-bundle",
+        "synth",
     } <= targets
     assert set(listed) == targets
 

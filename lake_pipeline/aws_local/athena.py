@@ -44,10 +44,13 @@ class Execution:
 
 
 class LocalAthena:
-    """The operations of Athena that the lake uses, for `serve(athena.operations)`; workgroups stay moto's."""
+    """The operations of Athena that the lake uses, for `serve(athena.operations)`; workgroups stay moto's.
 
-    def __init__(self) -> None:
-        self._endpoint = ""
+    Glue and S3 are asked with the access key: AWS's Athena asks them in the name of who queries.
+    """
+
+    def __init__(self, *, access_key: str = "local") -> None:
+        self._endpoint, self._access_key = "", access_key
         self.executions: dict[str, Execution] = {}
         self._lock = threading.Lock()
         self._clients: dict[str, Any] = {}
@@ -133,7 +136,7 @@ class LocalAthena:
                     service,
                     endpoint_url=self._endpoint,
                     region_name=REGION,
-                    aws_access_key_id="local",
+                    aws_access_key_id=self._access_key,
                     aws_secret_access_key="local",
                 )
             return self._clients[service]

@@ -26,14 +26,20 @@ class GlueRuns:
 
     `python` runs the scripts. `minute` is how long a minute of a job's Timeout lasts, `queued` how long a run of a job
     with JobRunQueuingEnabled waits for a place before it is EXPIRED (a day on AWS), `grace` what a process that is to
-    end has between SIGTERM and SIGKILL; all in seconds.
+    end has between SIGTERM and SIGKILL; all in seconds. `access_key` is the script's.
     """
 
     def __init__(
-        self, *, python: str = sys.executable, minute: float = 60, queued: float = 86_400, grace: float = 10
+        self,
+        *,
+        python: str = sys.executable,
+        minute: float = 60,
+        queued: float = 86_400,
+        grace: float = 10,
+        access_key: str = "local",
     ) -> None:
         self._python, self._minute, self._queued, self._grace = python, minute, queued, grace
-        self._url = ""
+        self._url, self._access_key = "", access_key
         self._clients: dict[str, Any] = {}
         self._runs: dict[str, list[JobRun]] = {}
         self._threads: list[threading.Thread] = []
@@ -127,7 +133,7 @@ class GlueRuns:
                 python=self._python,
                 location=job["Command"]["ScriptLocation"],
                 arguments=job.get("DefaultArguments", {}) | run.arguments | job.get("NonOverridableArguments", {}),
-                environment=environment(self._url),
+                environment=environment(self._url, self._access_key),
             )
             execute(run, script, self._client, run.timeout * self._minute, self._grace)
         except Exception as error:

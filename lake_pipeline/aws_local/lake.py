@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from filelock import FileLock, Timeout
 from lake_pipeline.aws_local.athena import LocalAthena
 from lake_pipeline.aws_local.glue_runs import GlueRuns
 from lake_pipeline.aws_local.resources import make_lake
-from lake_pipeline.aws_local.server import Operation, environment, serve
+from lake_pipeline.aws_local.server import Operation, Wsgi, environment, serve
 from lake_pipeline.errors import DevFailed
 
 _NAME = "lake"
@@ -45,9 +45,14 @@ def aws_lake(home: Path) -> Iterator[dict[str, str]]:
 
 
 @contextmanager
-def served() -> Iterator[str]:
-    """AWS with operations of ours, by the protocol's target, in place of what moto only records; its URL."""
-    athena, glue = LocalAthena(), GlueRuns()
+def served(
+    *, athena_key: str = "local", glue_key: str = "local", around: Callable[[Wsgi], Wsgi] | None = None
+) -> Iterator[str]:
+    """AWS with operations of ours, by the protocol's target, in place of what moto only records; its URL.
+
+    What Athena does for who asks, and what a job's run does, is done with these access keys; `around` is `serve`'s.
+    """
+    athena, glue = LocalAthena(access_key=athena_key), GlueRuns(access_key=glue_key)
     operations: dict[str, Operation] = {**athena.operations, **glue.operations}
-    with serve(operations) as url, athena.serving(url), glue.serving(url):
+    with serve(operations, around) as url, athena.serving(url), glue.serving(url):
         yield url

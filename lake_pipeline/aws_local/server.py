@@ -17,7 +17,7 @@ from lake_pipeline.aws_local.sqs_retention import retain_cheaply
 
 REGION = "eu-central-1"
 Operation = Callable[[dict[str, Any]], dict[str, Any]]
-_Wsgi = Callable[[dict[str, Any], Callable[..., Any]], Any]
+Wsgi = Callable[[dict[str, Any], Callable[..., Any]], Any]
 
 
 class Refused(Exception):
@@ -29,14 +29,18 @@ class Refused(Exception):
 
 
 @contextmanager
-def serve(operations: Mapping[str, Operation] | None = None) -> Iterator[str]:
+def serve(
+    operations: Mapping[str, Operation] | None = None, around: Callable[[Wsgi], Wsgi] | None = None
+) -> Iterator[str]:
     """Serve AWS on a free port of 127.0.0.1; its URL.
 
     `operations` answer what they are named for, such as `AWSGlue.StartJobRun` (the protocol's target), in place of
-    moto. They run in threads of the server, several at once.
+    moto. They run in threads of the server, several at once. `around` makes of the application one that sees every
+    request first.
     """
     retain_cheaply()
     app = _answering(operations or {}, with_conditions(DomainDispatcherApplication(create_backend_app)))
+    app = around(app) if around is not None else app
     server = make_server("127.0.0.1", 0, app, threaded=True, request_handler=_Quiet)
     thread = threading.Thread(target=server.serve_forever, name="aws-local", daemon=True)
     thread.start()
@@ -53,18 +57,18 @@ class _Quiet(WSGIRequestHandler):
         """Nothing: who wants to see requests has a client that logs them."""
 
 
-def environment(url: str) -> dict[str, str]:
-    """Variables with which every AWS client, and the store, meets the server."""
+def environment(url: str, access_key: str = "local") -> dict[str, str]:
+    """Variables with which every AWS client, and the store, meets the server; any access key will do."""
     return {
         "AWS_ENDPOINT_URL": url,
-        "AWS_ACCESS_KEY_ID": "local",
+        "AWS_ACCESS_KEY_ID": access_key,
         "AWS_SECRET_ACCESS_KEY": "local",
         "AWS_DEFAULT_REGION": REGION,
         "AWS_EC2_METADATA_DISABLED": "true",
     }
 
 
-def _answering(operations: Mapping[str, Operation], otherwise: _Wsgi) -> _Wsgi:
+def _answering(operations: Mapping[str, Operation], otherwise: Wsgi) -> Wsgi:
     """An application that answers the named operations itself."""
 
     def app(environ: dict[str, Any], start_response: Callable[..., Any]) -> Any:
