@@ -69,6 +69,7 @@ class AttemptLedger(LedgerConnection):
                     f"{dataset} {manifest_id}: the records of its files were pruned (retention.file_records), so its"
                     " rows cannot be made again"
                 )
+            self._unsettle(connection, dataset, manifest_ids=[manifest_id])
             begun: int = self._queries.begin_attempt(
                 connection, dataset=dataset, manifest_id=manifest_id, worker=worker, lease=lease
             )

@@ -179,6 +179,21 @@ class LedgerConnection:
         if state != "RUNNING" or current != attempt:
             raise LeaseLost(f"{dataset} {manifest_id} attempt {attempt}: it is {state}, attempt {current} of {worker}")
 
+    def _unsettle(
+        self,
+        connection: Connection,
+        dataset: str,
+        *,
+        manifest_ids: list[str] | None = None,
+        keys: list[str] | None = None,
+    ) -> None:
+        """Have files of these manifests, or of these keys, among the live ones, where they may be changed.
+
+        The caller holds the manifests, or the dataset alone.
+        """
+        if manifest_ids or keys:
+            self._queries.unsettle_files(connection, dataset=dataset, manifest_ids=manifest_ids, keys=keys)
+
     def _settle_versions(self, connection: Connection, dataset: str, keys: list[str]) -> None:
         """Say of each key's new version whether it replaces rows, and be done with old ones that have none."""
         if keys:

@@ -86,6 +86,7 @@ class ErasureLedger(AttemptLedger):
             )
             if held is None:
                 raise LeaseLost(f"{dataset} {manifest_id} is being worked on")
+            self._unsettle(connection, dataset, manifest_ids=[manifest_id])
             return int(held)
 
     def let_go_manifest(self, dataset: str, manifest_id: str, attempt: int) -> None:

@@ -1,0 +1,77 @@
+"""The ledger's part in where raw files went: those that lie where they belong are settled, and in time forgotten."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from datetime import timedelta
+
+from lake_pipeline.failpoints import failpoint
+from lake_pipeline.ledger.connection import LedgerConnection
+from lake_pipeline.ledger.models import ArchivableFile
+
+_PRUNED_AT_ONCE = 20  # manifests
+_SETTLED_AT_ONCE = 10  # the same; a pass of a sensor is to take seconds
+
+
+class ArchiveLedger(LedgerConnection):
+    """Where raw files lie. What is settled no statement changes; whoever is to change it has it live again first."""
+
+    def files_to_archive(self, dataset: str, manifest_id: str | None = None) -> list[ArchivableFile]:
+        """Raw files of a manifest, or of all, whose fate is committed and that are not where they belong.
+
+        Check size and ETag as you move.
+        """
+        with self._transaction() as connection:
+            kept = list(self._queries.settled_where_they_landed(connection, dataset=dataset, manifest_id=manifest_id))
+        for (found,) in kept:  # the declaration did not say until now that they move
+            with self._writing(dataset) as connection:
+                self._unsettle(connection, dataset, manifest_ids=[found])
+        with self._transaction() as connection:
+            return list(self._queries.files_to_archive(connection, dataset=dataset, manifest_id=manifest_id))
+
+    def relanded_files(self, dataset: str) -> list[ArchivableFile]:
+        """Raw files that were moved away, to `location`, and were seen under their keys again since."""
+        with self._transaction() as connection:
+            return list(self._queries.relanded_files(connection, dataset=dataset))
+
+    def record_archived(self, dataset: str, moved: Collection[tuple[int, str]]) -> None:
+        """Where raw files lie now: (file id, archived key). Of those that are where they belong, that is the end."""
+        there = {"ids": [id_ for id_, _ in moved], "keys": [key for _, key in moved]}
+        if not moved:
+            return
+        with self._working(dataset) as connection:
+            list(self._queries.lock_manifests_of(connection, dataset=dataset, ids=there["ids"]))
+            self._queries.settle_files(connection, dataset=dataset, manifest_id=None, keep=False, **there)
+            self._queries.record_archived(connection, dataset=dataset, **there)
+            failpoint("archive.settling")
+
+    def settle(self, dataset: str, manifest_id: str | None = None, *, keep: bool) -> None:
+        """Settle what lies where it belongs of a committed manifest, or of some of those that are not settled yet.
+
+        `keep`: raw files belong where they landed.
+        """
+        if manifest_id is None:
+            with self._transaction() as connection:
+                found = list(self._queries.manifests_to_settle(connection, dataset=dataset, most=_SETTLED_AT_ONCE))
+        else:
+            found = [(manifest_id,)]
+        for (manifest,) in found:
+            with self._working(dataset) as connection:
+                this = {"dataset": dataset, "manifest_id": manifest}
+                self._queries.lock_manifest(connection, **this)
+                self._queries.settle_files(connection, **this, keep=keep, ids=[], keys=[])
+                self._queries.mark_settled(connection, **this)
+
+    def prune_files(self, dataset: str, keep: timedelta) -> int:
+        """Forget archived files of manifests that were committed longer than `keep` ago; how many those were.
+
+        Their manifests and outputs stay, and so do quarantined files.
+        """
+        forgotten = 0
+        while True:
+            # The dataset is locked meanwhile, so not for long.
+            with self._writing(dataset) as connection:
+                found = int(self._queries.prune_files(connection, dataset=dataset, keep=keep, most=_PRUNED_AT_ONCE))
+            if not found:
+                return forgotten
+            forgotten += found
