@@ -150,13 +150,14 @@ def _status() -> None:
 def _analyze(url: str) -> None:
     # What autovacuum does in its own time, which differs from run to run.
     with psycopg.connect(url, autocommit=True) as connection:
-        connection.execute("VACUUM (ANALYZE) lake.file_processing_status")
+        connection.execute("VACUUM (ANALYZE) lake.live_files, lake.settled_files, lake.manifests")
 
 
 def _bytes_a_file(url: str) -> tuple[float, float]:
     query = """
-SELECT pg_table_size(t) / n, pg_indexes_size(t) / n
-FROM (SELECT 'lake.file_processing_status'::regclass AS t, count(*)::float AS n FROM lake.file_processing_status) c"""
+SELECT sum(pg_table_size(oid))::float / n, sum(pg_indexes_size(oid))::float / n
+FROM pg_class, (SELECT count(*) AS n FROM lake.file_processing_status) f
+WHERE relnamespace = 'lake'::regnamespace AND relkind = 'r' GROUP BY n"""
     with psycopg.connect(url) as connection:
         table, indexes = connection.execute(query).fetchone() or (0.0, 0.0)
         return table, indexes

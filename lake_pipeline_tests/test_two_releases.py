@@ -15,7 +15,7 @@ from lake_pipeline_tests.ledger_samples import DATASET, begin, claim, commit, la
 
 # What a migration of the next release may do.
 EXPAND = """
-ALTER TABLE lake.file_processing_status ADD COLUMN next_column text;
+ALTER TABLE lake.live_files ADD COLUMN next_column text;
 ALTER TABLE lake.manifests ADD COLUMN next_column int NOT NULL DEFAULT 0;
 ALTER TABLE lake.outputs ADD COLUMN next_column text;
 CREATE TABLE lake.next_table (dataset text PRIMARY KEY);

@@ -234,17 +234,19 @@ SELECT coalesce(max(sequence), 0) + 1 FROM lake.manifests WHERE dataset = :datas
 
 -- name: claim_files(dataset, landing_group, manifest_id, max_files, max_bytes, keys)
 -- record_class: ManifestFile
--- Claim the oldest files of a group, up to both limits but at least one.
+-- Claim the oldest files of a group, up to both limits but at least one. They are found by claimable_files, whatever the
+-- planner thinks that it knows: no other index has this order.
 WITH candidate AS (
     SELECT f.id, f.size FROM lake.live_files f
-    WHERE f.dataset = :dataset AND f.landing_group = :landing_group AND f.status = 'PENDING' AND f.manifest_id IS NULL
+    WHERE f.dataset = :dataset AND f.landing_group BETWEEN :landing_group AND :landing_group AND f.status = 'PENDING' AND f.manifest_id IS NULL
         AND (:keys::text[] IS NULL OR f.s3_key = ANY (:keys))
         -- A version whose forerunner is being converted waits, so that one key never has rows twice.
         AND NOT EXISTS (
             SELECT FROM lake.live_files older
             WHERE older.dataset = f.dataset AND older.s3_key = f.s3_key AND older.status = 'PROCESSING'
+            OFFSET 0 -- else a planner that thinks that hardly any is PROCESSING compares each file with all that are
         )
-    ORDER BY f.id LIMIT :max_files
+    ORDER BY f.landing_group, f.id LIMIT :max_files
     FOR UPDATE OF f SKIP LOCKED
 ), counted AS (
     SELECT id, row_number() OVER by_id AS position, sum(size) OVER by_id AS total
@@ -376,9 +378,11 @@ WHERE dataset = :dataset AND manifest_id = :manifest_id AND status = 'PROCESSING
 -- Keys being converted of which a newer version waits.
 SELECT DISTINCT f.s3_key
 FROM lake.live_files f
-JOIN lake.live_files newer
-    ON newer.dataset = f.dataset AND newer.s3_key = f.s3_key AND newer.id > f.id AND newer.status = 'PENDING'
-WHERE f.dataset = :dataset AND f.manifest_id = :manifest_id AND f.status = 'PROCESSING';
+WHERE f.dataset = :dataset AND f.manifest_id = :manifest_id AND f.status = 'PROCESSING' AND EXISTS (
+    SELECT FROM lake.live_files newer
+    WHERE newer.dataset = f.dataset AND newer.s3_key = f.s3_key AND newer.id > f.id AND newer.status = 'PENDING'
+    OFFSET 0 -- as in claim_files
+);
 
 -- name: finish_files(dataset, manifest_id, ids, statuses, read, written, rescued, quarantined, dropped, exploded, erased, classes, messages)!
 -- Record what became of each file; a failed one leaves the manifest, to be claimed again.
@@ -404,7 +408,7 @@ WHERE dataset = :dataset AND manifest_id = :manifest_id AND status = 'PROCESSING
 -- Older versions in the manifest, which the committed files replaced.
 UPDATE lake.live_files SET status = 'SUPERSEDED'
 WHERE dataset = :dataset AND manifest_id = :manifest_id AND status IN ('PENDING', 'SUCCEEDED', 'FAILED')
-    AND id <> ALL (:ids::bigint[])
+    AND id NOT IN (SELECT unnest(:ids::bigint[]))
     -- A file of which every record was erased has no outcome, and stays unless a newer version has one.
     AND (archived_size IS DISTINCT FROM 0 OR EXISTS (
         SELECT FROM lake.live_files newer
@@ -799,7 +803,7 @@ WITH place AS (
         AND num_nulls(f.rows_read, f.rows_written, f.rows_rescued, f.rows_quarantined, f.rows_dropped, f.rows_exploded,
             f.rows_erased) = 0
         AND num_nonnulls(f.error_class, f.error_message) = 0
-        AND NOT EXISTS (SELECT FROM lake.settled_files s WHERE s.dataset = f.dataset AND s.s3_key = f.s3_key)
+        AND NOT EXISTS (SELECT FROM lake.settled_files s WHERE s.dataset = f.dataset AND s.s3_key = f.s3_key OFFSET 0)
     RETURNING f.*, p.archived_key AS lies_at, nullif(f.glue_job_run_id, m.engine_run_id) AS run_id,
         f.etag ~ '^([0-9a-f]{2})*$' AS etag_is_hex
 ), added AS (

@@ -15,8 +15,7 @@ TABLES = """
 ALTER TABLE lake.file_processing_status RENAME TO live_files;
 COMMENT ON TABLE lake.live_files IS 'Raw files, one row an object version, of which something may still change.';
 
--- Found a file where it belongs, it is as its manifest's commit left it. Eight-byte columns stand first, so that none is
--- padded, and what is nearly always 0 is null, which takes no room.
+-- Columns of eight bytes stand first, so that none is padded; what is nearly always 0 is null, which takes no room.
 CREATE TABLE lake.settled_files (
     id bigint NOT NULL,
     size bigint NOT NULL,
