@@ -41,8 +41,9 @@ class ArchiveLedger(LedgerConnection):
             return
         with self._working(dataset) as connection:
             list(self._queries.lock_manifests_of(connection, dataset=dataset, ids=there["ids"]))
-            self._queries.settle_files(connection, dataset=dataset, manifest_id=None, keep=False, **there)
-            self._queries.record_archived(connection, dataset=dataset, **there)
+            with self._joining_by_hash(connection):
+                self._queries.settle_files(connection, dataset=dataset, manifest_id=None, keep=False, **there)
+                self._queries.record_archived(connection, dataset=dataset, **there)
             failpoint("archive.settling")
 
     def settle(self, dataset: str, manifest_id: str | None = None, *, keep: bool) -> None:
@@ -59,7 +60,8 @@ class ArchiveLedger(LedgerConnection):
             with self._working(dataset) as connection:
                 this = {"dataset": dataset, "manifest_id": manifest}
                 self._queries.lock_manifest(connection, **this)
-                self._queries.settle_files(connection, **this, keep=keep, ids=[], keys=[])
+                with self._joining_by_hash(connection):
+                    self._queries.settle_files(connection, **this, keep=keep, ids=[], keys=[])
                 self._queries.mark_settled(connection, **this)
 
     def prune_files(self, dataset: str, keep: timedelta) -> int:

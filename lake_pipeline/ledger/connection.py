@@ -179,6 +179,12 @@ class LedgerConnection:
         if state != "RUNNING" or current != attempt:
             raise LeaseLost(f"{dataset} {manifest_id} attempt {attempt}: it is {state}, attempt {current} of {worker}")
 
+    @contextmanager
+    def _joining_by_hash(self, connection: Connection) -> Iterator[None]:
+        self._queries.join_by_hash(connection)
+        yield
+        self._queries.join_as_planned(connection)
+
     def _unsettle(
         self,
         connection: Connection,

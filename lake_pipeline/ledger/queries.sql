@@ -13,6 +13,15 @@ FROM set_config('idle_in_transaction_session_timeout', '2min', true);
 SELECT pg_advisory_xact_lock_shared(hashtextextended('lake.dataset.' || :dataset, 0))
 FROM set_config('idle_in_transaction_session_timeout', '2min', true);
 
+-- name: join_by_hash#
+-- Thousands of files are joined with what is given of them. A planner that has not heard of their manifest yet takes
+-- them for one, and would go through all that is given for each.
+SET LOCAL enable_nestloop = off;
+
+-- name: join_as_planned#
+-- The others are joined by index.
+SET LOCAL enable_nestloop = on;
+
 -- name: now()$
 -- The time by which all leases and waits go.
 SELECT clock_timestamp();
@@ -796,6 +805,7 @@ WITH place AS (
 ), gone AS (
     DELETE FROM lake.live_files f USING place p, lake.manifests m
     WHERE f.id = p.id AND f.dataset = :dataset AND f.status = 'SUCCEEDED'
+        AND (f.manifest_id = :manifest_id OR f.id = ANY (:ids::bigint[]))
         AND m.dataset = f.dataset AND m.manifest_id = f.manifest_id AND m.state = 'COMMITTED'
         AND (p.archived_key IS NOT NULL OR NOT p.moved) AND starts_with(p.archived_key, 'quarantine/') IS NOT TRUE
         -- What the table of settled files has no room for stays.
@@ -856,7 +866,7 @@ FROM back s JOIN lake.manifests m USING (dataset, manifest_id);
 -- Where raw files lie now that are not settled.
 UPDATE lake.live_files f SET archived_key = a.archived_key, relanded = false, archived_etag = NULL, archived_size = NULL
 FROM unnest(:ids::bigint[], :keys::text[]) AS a (id, archived_key)
-WHERE f.id = a.id AND f.dataset = :dataset;
+WHERE f.id = a.id AND f.dataset = :dataset AND f.id = ANY (:ids::bigint[]);
 
 -- name: prune_files(dataset, keep, most)$
 -- Forget the files of some manifests that were committed so long ago, each manifest as a whole: a replay of half of one
