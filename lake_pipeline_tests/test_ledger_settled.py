@@ -46,7 +46,7 @@ etags = st.one_of(
     st.sampled_from(["", "0", "AB", "ab\n", "é", "d41d8cd98f00b204e9800998ecf8427e-12", "\\x00", "g0"]),
     st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=40),
 )
-files = st.lists(
+files: st.SearchStrategy[list[dict[str, Any]]] = st.lists(
     st.builds(
         dict,
         etag=etags,
@@ -247,6 +247,27 @@ def test_counts_by_state_are_those_of_the_rows(ledger: Ledger, database_url: str
         ).fetchall()
     assert {(total.status, total.files, total.bytes) for total in ledger.file_totals()} == set(counted)
     assert len(counted) == 5
+
+
+def test_what_live_files_left_empty_goes_back_to_the_disk(ledger: Ledger, database_url: str) -> None:
+    land(ledger, *(f"k{number:05}" for number in range(3000)))
+    convert(ledger, claim(ledger, max_files=3000).manifest_id, ["p"])
+    archive(ledger)
+    assert ledger.shrink(least=1) == 0, "nobody has counted what is left"
+    land(ledger, "waits")
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.execute("VACUUM (TRUNCATE false) lake.live_files")
+        with connection.transaction():
+            connection.execute("SELECT FROM lake.live_files")
+            assert ledger.shrink(least=1) == 0, "somebody reads"
+    before = states(ledger)
+    assert ledger.shrink() == 0, "it is not worth it"
+
+    assert ledger.shrink(least=1) > 500_000
+
+    assert states(ledger) == before
+    assert ledger.shrink(least=1) == 0
+    assert land(ledger, "another").new == 1
 
 
 SOME = {"dataset": DATASET, "keys": ["k5", "k70005"], "key": "k70005", "status": None}

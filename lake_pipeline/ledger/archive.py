@@ -5,11 +5,16 @@ from __future__ import annotations
 from collections.abc import Collection
 from datetime import timedelta
 
+import psycopg
+
 from lake_pipeline.failpoints import failpoint
 from lake_pipeline.ledger.connection import LedgerConnection
 from lake_pipeline.ledger.models import ArchivableFile
 
 _PRUNED_AT_ONCE = 20  # manifests
+_REWRITTEN = 100_000  # live files at most, which takes about a second
+_WORTH_IT = 2**28  # bytes
+_BYTES_A_FILE = 2**11  # four times what a live file needs
 _SETTLED_AT_ONCE = 10  # the same; a pass of a sensor is to take seconds
 
 
@@ -77,3 +82,28 @@ class ArchiveLedger(LedgerConnection):
             if not found:
                 return forgotten
             forgotten += found
+
+    def shrink(self, least: int = _WORTH_IT) -> int:
+        """Give the disk back what live files left empty, where that is at least so many bytes; how many those were.
+
+        Autovacuum only makes it free for other live files, and after a backfill there are few. The table is rewritten
+        under a lock, so only where little is left in it. It takes the right to MAINTAIN it (PostgreSQL 17), or its
+        owner's; else nothing is done.
+        """
+        with self._transaction() as connection:
+            before: int = self._queries.live_bytes(connection)
+            known = self._queries.live_rows_at_last_vacuum(connection)
+            if before < least or not 0 <= known <= _REWRITTEN:
+                return 0
+            rows = self._queries.live_rows(connection, most=_REWRITTEN + 1)
+            if rows > _REWRITTEN or before < rows * _BYTES_A_FILE:
+                return 0
+        with self._outside_transactions() as connection:
+            self._queries.wait_briefly(connection)
+            try:
+                self._queries.rewrite_live_files(connection)
+            except psycopg.errors.LockNotAvailable:
+                return 0  # another time
+            finally:
+                self._queries.wait_as_usual(connection)
+            return before - int(self._queries.live_bytes(connection))

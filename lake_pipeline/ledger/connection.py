@@ -146,6 +146,17 @@ class LedgerConnection:
             self._is_doubtful = True
             raise failure(error) from error
 
+    @contextmanager
+    def _outside_transactions(self) -> Iterator[Connection]:
+        """The same with each statement committed by itself, as maintenance asks for."""
+        with self._transaction() as connection:
+            connection.autocommit = True
+            try:
+                yield connection
+            finally:
+                if not connection.closed:
+                    connection.autocommit = False
+
     def _reach(self) -> None:
         try:
             self._revive()

@@ -903,6 +903,30 @@ WITH done AS (
 )
 SELECT (SELECT count(*) FROM pruned) + (SELECT count(*) FROM pruned_settled);
 
+-- name: live_bytes()$
+-- Of the table of live files and its indexes.
+SELECT pg_total_relation_size('lake.live_files');
+
+-- name: live_rows_at_last_vacuum()$
+-- Negative where there was none.
+SELECT reltuples::bigint FROM pg_class WHERE oid = 'lake.live_files'::regclass;
+
+-- name: live_rows(most)$
+-- How many there are, as far as that goes.
+SELECT count(*) FROM (SELECT id FROM lake.live_files ORDER BY id LIMIT :most) found;
+
+-- name: wait_briefly#
+-- Whoever comes later waits behind who waits for a table.
+SET lock_timeout = '2s';
+
+-- name: rewrite_live_files#
+-- The file system gets back what is empty. Without the right to it, Postgres warns and does nothing.
+VACUUM (FULL, ANALYZE) lake.live_files;
+
+-- name: wait_as_usual#
+-- The connection is another's next.
+RESET lock_timeout;
+
 -- ---------------------------------------------------------------- requeue
 
 -- name: create_requeued#
