@@ -169,8 +169,9 @@ def _naive_at(url: str, fill: Span, options: argparse.Namespace) -> dict[str, fl
 
 def _tick(lake: Lake, url: str, pending: Span) -> tuple[float, float]:
     """Seconds of the tick, and of `lake status` before it."""
-    in_process(register_by_listing, url, pending)
     dataset = lake.dataset("events")
+    finish_interrupted(lake, dataset)  # writes down what the workers committed, which they leave to it
+    in_process(register_by_listing, url, pending)
 
     def tick() -> None:
         finish_interrupted(lake, dataset)
@@ -218,7 +219,8 @@ WHERE relnamespace = 'lake'::regnamespace AND relkind = 'r' GROUP BY n"""
 def _bytes_by_table(url: str) -> dict[str, int]:
     query = """
 SELECT relname, pg_relation_size(oid) FROM pg_class
-WHERE relnamespace = 'lake'::regnamespace AND relkind IN ('r', 'i') AND pg_relation_size(oid) > 1000000 ORDER BY 2 DESC"""
+WHERE relnamespace = 'lake'::regnamespace AND relkind IN ('r', 'i') AND pg_relation_size(oid) > 1000000
+ORDER BY 2 DESC"""
     with psycopg.connect(url) as connection:
         return dict(connection.execute(query).fetchall())
 

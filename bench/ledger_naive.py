@@ -59,7 +59,9 @@ def register(url: str, span: Span, page: int = 10_000) -> float:
     with psycopg.connect(url) as connection:
         for first in range(span.start, span.end, page):
             told = [object_of(number) for number in range(first, min(first + page, span.end))]
-            connection.execute("CREATE TEMP TABLE told (LIKE naive.file_processing_status) ON COMMIT DROP")
+            connection.execute(
+                "CREATE TEMP TABLE told (LIKE naive.file_processing_status INCLUDING DEFAULTS) ON COMMIT DROP"
+            )
             with (
                 connection.cursor() as cursor,
                 cursor.copy("COPY told (s3_key, etag, size, last_modified) FROM STDIN") as copy,

@@ -28,7 +28,7 @@ DECLARATION: dict[str, Any] = {
     "output": {"prefix": "curated/events/"},
 }
 _PAGE = 1000
-_WEEK = 250_000  # files of one landing group
+_WEEK = 25_000  # files of one landing group; so there is one for each worker to claim from
 _LANDED = datetime(2026, 1, 1, tzinfo=UTC)
 _LEASE = timedelta(minutes=2)
 _OUTPUTS = 20  # curated files of a manifest

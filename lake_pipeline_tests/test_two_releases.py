@@ -95,8 +95,8 @@ def migrated_under_a_worker(empty_database_url: str) -> Iterator[tuple[str, psyc
         )
         worker.execute(
             "UPDATE lake.file_processing_status SET archived_key = 'archive/' || s3_key, rows_read = 0,"
-            " rows_written = 0, rows_rescued = 0, rows_quarantined = 0, rows_dropped = 0, rows_exploded = 0, rows_erased = 0"
-            " WHERE status = 'SUCCEEDED'"
+            " rows_written = 0, rows_rescued = 0, rows_quarantined = 0, rows_dropped = 0, rows_exploded = 0,"
+            " rows_erased = 0 WHERE status = 'SUCCEEDED'"
         )
         migrate(empty_database_url)
         yield empty_database_url, worker

@@ -36,10 +36,11 @@ CREATE TEMP TABLE incoming (
 ) ON COMMIT DROP;
 
 -- name: mark_known(dataset)!
--- Which of the keys the ledger has, in any version; how many.
+-- Which of the keys the ledger has, in any version; how many. Each is looked up: without the OFFSET all files of the
+-- dataset may be read instead.
 UPDATE incoming i SET known = true
-WHERE EXISTS (SELECT FROM lake.live_files f WHERE f.dataset = :dataset AND f.s3_key = i.s3_key)
-    OR EXISTS (SELECT FROM lake.settled_files f WHERE f.dataset = :dataset AND f.s3_key = i.s3_key);
+WHERE EXISTS (SELECT FROM lake.live_files f WHERE f.dataset = :dataset AND f.s3_key = i.s3_key OFFSET 0)
+    OR EXISTS (SELECT FROM lake.settled_files f WHERE f.dataset = :dataset AND f.s3_key = i.s3_key OFFSET 0);
 
 -- name: register_new(dataset)!
 -- Insert them all, for none of the keys is known.
