@@ -63,7 +63,7 @@ class OutputLedger(LedgerConnection):
 
     def output_sources(self, dataset: str) -> dict[str, str]:
         """The raw file's key of each curated file that is one raw file's."""
-        with self._transaction() as connection:
+        with self._transaction() as connection, self._joining_by_hash(connection):
             return dict(self._queries.output_sources(connection, dataset=dataset))
 
     def manifests_to_release(self, dataset: str) -> list[str]:

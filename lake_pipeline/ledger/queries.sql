@@ -71,6 +71,7 @@ WITH added AS (
     WHERE NOT i.known OR NOT EXISTS (
         SELECT FROM lake.settled_files s
         WHERE s.dataset = :dataset AND s.s3_key = i.s3_key AND coalesce(encode(s.etag_bytes, 'hex'), s.etag_text) = i.etag
+        OFFSET 0
     )
     ON CONFLICT DO NOTHING
     RETURNING s3_key
