@@ -24,6 +24,7 @@ import psycopg
 import yaml
 
 from bench import ledger_naive
+from bench.ledger_cpu import Cpu
 from bench.ledger_work import (
     DECLARATION,
     Registering,
@@ -51,12 +52,17 @@ _NAIVE = (
     "naive_commit_p50",
     "naive_commit_p99",
     "naive_bytes",
+    "naive_cpu_listing",
+    "naive_cpu_work",
 )
 
 
 @dataclass(frozen=True)
 class Figures:
-    """What was measured with `files` files SUCCEEDED; rates are files a second, others seconds and bytes."""
+    """What was measured with `files` files SUCCEEDED; rates are files a second, others seconds and bytes.
+
+    CPU is that of the server and the workers together, in seconds a million files, up to that size.
+    """
 
     files: int
     filled_by_listing: float
@@ -71,6 +77,8 @@ class Figures:
     listing_memory: int
     table_bytes: float
     index_bytes: float
+    cpu_listing: float
+    cpu_work: float
     bytes_by_table: dict[str, int]
     bytes_before_shrinking: float
     shrinking: float
@@ -84,6 +92,8 @@ class Figures:
     naive_commit_p50: float
     naive_commit_p99: float
     naive_bytes: float
+    naive_cpu_listing: float
+    naive_cpu_work: float
 
 
 def main() -> int:
@@ -99,12 +109,13 @@ def main() -> int:
                 print(f"{size:,} files …", file=sys.stderr)
                 figures.append(_at(lake, url, Span(end, size), options))
                 end = size + 2 * options.new
-            tick, status = _tick(lake, url, Span(end, end + options.pending))
-    print(_sheet(figures, options).markdown())
+            print(_sheet(figures, options).markdown())
+            tick, tick_cpu, status = _tick(lake, url, Span(end, end + options.pending))
     print(f"\nWith {options.pending:,} files pending: a tick of the work sensor {tick:.1f} s (at most 10), ", end="")
+    print(f"of CPU {tick_cpu:.1f} s, ", end="")
     print(f"`lake status` {status:.2f} s (under 1)")
     if options.json:
-        told = {"pending": options.pending, "tick": tick, "status": status, "new": options.new}
+        told = {"pending": options.pending, "tick": tick, "tick_cpu": tick_cpu, "status": status, "new": options.new}
         options.json.write_text(json.dumps({"sizes": [asdict(one) for one in figures], **told}, indent=1))
     return 0
 
@@ -121,8 +132,11 @@ def _settings(folder: Path) -> Settings:
 
 def _at(lake: Lake, url: str, fill: Span, options: argparse.Namespace) -> Figures:
     """Fill the ledger up, then time what comes after."""
+    cpu = Cpu(url)
     filled = in_process(register_by_listing, url, fill)
+    filled_cpu = cpu.lap()
     _, filling = work(url, options.workers, options.manifest_files)
+    worked_cpu = cpu.lap()
     _vacuum(url)
     by_listing = in_process(register_by_listing, url, Span(fill.end, fill.end + options.new))
     by_events = in_process(register_by_events, url, Span(fill.end + options.new, fill.end + 2 * options.new))
@@ -131,7 +145,9 @@ def _at(lake: Lake, url: str, fill: Span, options: argparse.Namespace) -> Figure
     before = sum(_bytes_a_file(url))
     shrinking = _seconds(lake.ledger.shrink)
     table, indexes = _bytes_a_file(url)
-    naive = _naive_at(url, fill, options) if options.naive else {}
+    cpu.lap()
+    naive = _naive_at(url, fill, options, cpu) if options.naive else {}
+    filled_files = fill.end - fill.start
     return Figures(
         files=fill.end,
         filled_by_listing=_rate(filled),
@@ -143,6 +159,8 @@ def _at(lake: Lake, url: str, fill: Span, options: argparse.Namespace) -> Figure
         listing_memory=max(filled.peak_bytes, by_listing.peak_bytes),
         table_bytes=table,
         index_bytes=indexes,
+        cpu_listing=filled_cpu / filled_files * 1e6,
+        cpu_work=worked_cpu / filled_files * 1e6,
         bytes_by_table=_bytes_by_table(url),
         bytes_before_shrinking=before,
         shrinking=shrinking,
@@ -152,14 +170,18 @@ def _at(lake: Lake, url: str, fill: Span, options: argparse.Namespace) -> Figure
     )
 
 
-def _naive_at(url: str, fill: Span, options: argparse.Namespace) -> dict[str, float]:
+def _naive_at(url: str, fill: Span, options: argparse.Namespace, cpu: Cpu) -> dict[str, float]:
     in_process(ledger_naive.register, url, fill)
+    filled_cpu = cpu.lap()
     _, filling = ledger_naive.work(url, options.workers, options.manifest_files)
+    worked_cpu = cpu.lap()
     ledger_naive.analyze(url)
     listing = in_process(ledger_naive.register, url, Span(fill.end, fill.end + 2 * options.new))
     worked, working = ledger_naive.work(url, options.workers, options.manifest_files)
     return {
         "naive_listing": listing,
+        "naive_cpu_listing": filled_cpu / (fill.end - fill.start) * 1e6,
+        "naive_cpu_work": worked_cpu / (fill.end - fill.start) * 1e6,
         "naive_filled_by_work": (fill.end - fill.start) / filling,
         "naive_work": 2 * options.new / working,
         **{f"naive_{name}": seconds for name, seconds in _latencies(worked).items()},
@@ -167,8 +189,8 @@ def _naive_at(url: str, fill: Span, options: argparse.Namespace) -> dict[str, fl
     }
 
 
-def _tick(lake: Lake, url: str, pending: Span) -> tuple[float, float]:
-    """Seconds of the tick, and of `lake status` before it."""
+def _tick(lake: Lake, url: str, pending: Span) -> tuple[float, float, float]:
+    """Seconds of the tick, of CPU of it, and of `lake status` before it."""
     dataset = lake.dataset("events")
     finish_interrupted(lake, dataset)  # writes down what the workers committed, which they leave to it
     in_process(register_by_listing, url, pending)
@@ -178,7 +200,8 @@ def _tick(lake: Lake, url: str, pending: Span) -> tuple[float, float]:
         due_work(lake, dataset, flush=False, limit=25)
 
     status = _seconds(_status)
-    return _seconds(tick), status
+    cpu = Cpu(url)
+    return _seconds(tick), cpu.lap(), status
 
 
 def _latencies(worked: Worked) -> dict[str, float]:
@@ -233,6 +256,8 @@ def _sheet(figures: list[Figures], options: argparse.Namespace) -> Sheet:
         ("registered by events, files/s", lambda at: f"{at.events:,.0f}", ""),
         ("claimed, committed, archived, files/s", lambda at: f"{at.work:,.0f}", ""),
         ("the same up to this size", lambda at: f"{at.filled_by_work:,.0f}", ""),
+        ("CPU seconds a million files: registered", lambda at: f"{at.cpu_listing:,.1f}", ""),
+        ("the same: claimed, committed, archived", lambda at: f"{at.cpu_work:,.1f}", ""),
         ("claim, ms (p50 / p99)", lambda at: f"{at.claim_p50 * 1e3:,.0f} / {at.claim_p99 * 1e3:,.0f}", "under 300"),
         ("claim, times the first size's", lambda at: f"{at.claim_p50 / first.claim_p50:.2f}", "at most 1.5"),
         ("commit, ms (p50 / p99)", lambda at: f"{at.commit_p50 * 1e3:,.0f} / {at.commit_p99 * 1e3:,.0f}", ""),
@@ -262,8 +287,8 @@ def _sheet(figures: list[Figures], options: argparse.Namespace) -> Sheet:
                 "",
             ),
             ("naive: bytes a file", lambda at: f"{at.naive_bytes:,.0f}", ""),
-            ("ledger / naive, registered", lambda at: f"{at.listing / at.naive_listing:.2f}", ""),
-            ("ledger / naive, claimed to archived", lambda at: f"{at.work / at.naive_work:.2f}", ""),
+            ("naive: CPU seconds a million files: registered", lambda at: f"{at.naive_cpu_listing:,.1f}", ""),
+            ("naive: the same: claimed, committed, archived", lambda at: f"{at.naive_cpu_work:,.1f}", ""),
         ]
     sizes = [f"{at.files:,}" for at in figures]
     return Sheet(

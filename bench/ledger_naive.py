@@ -64,8 +64,9 @@ def register(url: str, span: Span, page: int = 10_000) -> float:
             )
             with (
                 connection.cursor() as cursor,
-                cursor.copy("COPY told (s3_key, etag, size, last_modified) FROM STDIN") as copy,
+                cursor.copy("COPY told (s3_key, etag, size, last_modified) FROM STDIN (FORMAT BINARY)") as copy,
             ):
+                copy.set_types(["text", "text", "int8", "timestamptz"])
                 for item in told:
                     copy.write_row((item.key, item.etag, item.size, item.last_modified))
             connection.execute(

@@ -8,7 +8,8 @@ from lake_pipeline.failpoints import failpoint
 from lake_pipeline.ledger.connection import Connection, LedgerConnection
 from lake_pipeline.ledger.models import ListedObject, Registered
 
-_COPY = "COPY incoming (s3_key, etag, size, last_modified, landing_group) FROM STDIN"
+_COPY = "COPY incoming (s3_key, etag, size, last_modified, landing_group) FROM STDIN (FORMAT BINARY)"
+_TYPES = ["text", "text", "int8", "timestamptz", "text"]
 
 
 class DiscoveryLedger(LedgerConnection):
@@ -73,8 +74,11 @@ class DiscoveryLedger(LedgerConnection):
         """How many of the objects' keys are known, in whatever version."""
         self._queries.create_incoming(connection)
         with connection.cursor() as cursor, cursor.copy(_COPY) as copy:
+            copy.set_types(_TYPES)
             for item in objects:
                 copy.write_row((item.key, item.etag, item.size, item.last_modified, item.landing_group))
+        if self._queries.none_is_between(connection, dataset=dataset):
+            return 0
         known: int = self._queries.mark_known(connection, dataset=dataset)
         if known:
             connection.execute("ANALYZE incoming")

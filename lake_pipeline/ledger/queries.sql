@@ -35,6 +35,15 @@ CREATE TEMP TABLE incoming (
     landing_group text COLLATE "C", known boolean NOT NULL DEFAULT false
 ) ON COMMIT DROP;
 
+-- name: none_is_between(dataset)$
+-- Whether no known key is between the least and the greatest of these, as in most pages of a first listing.
+SELECT NOT EXISTS (
+    SELECT FROM lake.live_files f WHERE f.dataset = :dataset AND f.s3_key BETWEEN page.least AND page.greatest OFFSET 0
+) AND NOT EXISTS (
+    SELECT FROM lake.settled_files f WHERE f.dataset = :dataset AND f.s3_key BETWEEN page.least AND page.greatest OFFSET 0
+)
+FROM (SELECT min(s3_key) AS least, max(s3_key) AS greatest FROM incoming) page;
+
 -- name: mark_known(dataset)!
 -- Which of the keys the ledger has, in any version; how many. Each is looked up: without the OFFSET all files of the
 -- dataset may be read instead.
@@ -451,17 +460,23 @@ WHERE dataset = :dataset AND manifest_id = :manifest_id AND status = 'PROCESSING
 
 -- name: replacements(dataset, manifest_ids)
 -- record_class: Replacement
--- New versions that wait in committed manifests to replace the rows of an older one. Only a commit counts rows.
+-- New versions that wait in committed manifests to replace the rows of an older one. Only a commit counts rows. Most
+-- manifests were never committed, and their files are not looked at.
 SELECT f.id, f.manifest_id, f.s3_key AS key, f.etag, f.size, coalesce(f.archived_key, f.s3_key) AS location
-FROM lake.live_files f JOIN lake.manifests m USING (dataset, manifest_id)
-WHERE f.dataset = :dataset AND f.manifest_id = ANY (:manifest_ids) AND m.committed_at IS NOT NULL
-    AND f.status IN ('PENDING', 'PROCESSING', 'FAILED') AND f.rows_written IS NULL
-    AND EXISTS (
-        SELECT FROM lake.file_processing_status older
-        WHERE older.dataset = f.dataset AND older.s3_key = f.s3_key AND older.manifest_id = f.manifest_id
-            AND older.id < f.id AND older.status IN ('PENDING', 'PROCESSING', 'SUCCEEDED', 'FAILED')
-            AND older.rows_written IS NOT NULL
-    )
+FROM lake.manifests m CROSS JOIN LATERAL (
+    SELECT * FROM lake.live_files f
+    WHERE f.dataset = m.dataset AND f.manifest_id = m.manifest_id
+        AND f.status IN ('PENDING', 'PROCESSING', 'FAILED') AND f.rows_written IS NULL
+        AND EXISTS (
+            SELECT FROM lake.file_processing_status older
+            WHERE older.dataset = f.dataset AND older.s3_key = f.s3_key AND older.manifest_id = f.manifest_id
+                AND older.id < f.id AND older.status IN ('PENDING', 'PROCESSING', 'SUCCEEDED', 'FAILED')
+                AND older.rows_written IS NOT NULL
+            OFFSET 0 -- as in claim_files
+        )
+    OFFSET 0
+) f
+WHERE m.dataset = :dataset AND m.manifest_id = ANY (:manifest_ids) AND m.committed_at IS NOT NULL
 ORDER BY f.id;
 
 -- name: withdraw_files(dataset, manifest_id, ids, statuses, classes, messages)!
