@@ -1,8 +1,9 @@
 """Measures the ledger at some sizes: registering, claiming, committing, asking; on an embedded Postgres as it comes.
 
-    python -m bench.ledger [--sizes 10k,1M,10M] [--new 100k] [--pending 1M] [--workers 4] [--quick]
+    python -m bench.ledger [--sizes 10k,1M,10M] [--new 100k] [--pending 1M] [--workers 4] [--quick] [--no-naive]
 
-At each size everything is SUCCEEDED; then `--new` files are registered, claimed and committed, and those are timed.
+At each size everything is SUCCEEDED; then `--new` files are registered, claimed and committed, and those are timed. The
+peer, a table as one would first draw it, does the same in turn with the ledger, so that both have the same machine.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ from statistics import quantiles
 import psycopg
 import yaml
 
+from bench import ledger_naive
+from bench.ledger_cpu import Cpu
 from bench.ledger_work import (
     DECLARATION,
     Registering,
@@ -40,11 +43,26 @@ from lake_pipeline.progress import due_work, finish_interrupted
 from lake_pipeline.settings import Settings, load_settings
 
 _UNITS = {"k": 10**3, "M": 10**6}
+_NAIVE = (
+    "naive_listing",
+    "naive_filled_by_work",
+    "naive_work",
+    "naive_claim_p50",
+    "naive_claim_p99",
+    "naive_commit_p50",
+    "naive_commit_p99",
+    "naive_bytes",
+    "naive_cpu_listing",
+    "naive_cpu_work",
+)
 
 
 @dataclass(frozen=True)
 class Figures:
-    """What was measured with `files` files SUCCEEDED; rates are files a second, others seconds and bytes."""
+    """What was measured with `files` files SUCCEEDED; rates are files a second, others seconds and bytes.
+
+    CPU is that of the server and the workers together, in seconds a million files, up to that size.
+    """
 
     files: int
     filled_by_listing: float
@@ -59,8 +77,23 @@ class Figures:
     listing_memory: int
     table_bytes: float
     index_bytes: float
+    cpu_listing: float
+    cpu_work: float
+    bytes_by_table: dict[str, int]
+    bytes_before_shrinking: float
+    shrinking: float
     status: float
     find: float
+    naive_listing: float
+    naive_filled_by_work: float
+    naive_work: float
+    naive_claim_p50: float
+    naive_claim_p99: float
+    naive_commit_p50: float
+    naive_commit_p99: float
+    naive_bytes: float
+    naive_cpu_listing: float
+    naive_cpu_work: float
 
 
 def main() -> int:
@@ -69,16 +102,21 @@ def main() -> int:
         settings = _settings(Path(folder))
         with open_lake(settings) as lake:
             url = database_url(settings)
+            if options.naive:
+                ledger_naive.create(url)
             figures, end = [], 0
             for size in options.sizes:
                 print(f"{size:,} files …", file=sys.stderr)
                 figures.append(_at(lake, url, Span(end, size), options))
                 end = size + 2 * options.new
-            tick = _tick(lake, url, Span(end, end + options.pending))
-    print(_sheet(figures, options).markdown())
-    print(f"\nA tick of the work sensor with {options.pending:,} files pending: {tick:.1f} s (at most 10)")
+            print(_sheet(figures, options).markdown())
+            tick, tick_cpu, status = _tick(lake, url, Span(end, end + options.pending))
+    print(f"\nWith {options.pending:,} files pending: a tick of the work sensor {tick:.1f} s (at most 10), ", end="")
+    print(f"of CPU {tick_cpu:.1f} s, ", end="")
+    print(f"`lake status` {status:.2f} s (under 1)")
     if options.json:
-        options.json.write_text(json.dumps({"sizes": [asdict(one) for one in figures], "tick": tick}, indent=1))
+        told = {"pending": options.pending, "tick": tick, "tick_cpu": tick_cpu, "status": status, "new": options.new}
+        options.json.write_text(json.dumps({"sizes": [asdict(one) for one in figures], **told}, indent=1))
     return 0
 
 
@@ -94,13 +132,22 @@ def _settings(folder: Path) -> Settings:
 
 def _at(lake: Lake, url: str, fill: Span, options: argparse.Namespace) -> Figures:
     """Fill the ledger up, then time what comes after."""
+    cpu = Cpu(url)
     filled = in_process(register_by_listing, url, fill)
+    filled_cpu = cpu.lap()
     _, filling = work(url, options.workers, options.manifest_files)
-    _analyze(url)
+    worked_cpu = cpu.lap()
+    _vacuum(url)
     by_listing = in_process(register_by_listing, url, Span(fill.end, fill.end + options.new))
     by_events = in_process(register_by_events, url, Span(fill.end + options.new, fill.end + 2 * options.new))
     worked, working = work(url, options.workers, options.manifest_files)
+    _vacuum(url)
+    before = sum(_bytes_a_file(url))
+    shrinking = _seconds(lake.ledger.shrink)
     table, indexes = _bytes_a_file(url)
+    cpu.lap()
+    naive = _naive_at(url, fill, options, cpu) if options.naive else {}
+    filled_files = fill.end - fill.start
     return Figures(
         files=fill.end,
         filled_by_listing=_rate(filled),
@@ -112,20 +159,49 @@ def _at(lake: Lake, url: str, fill: Span, options: argparse.Namespace) -> Figure
         listing_memory=max(filled.peak_bytes, by_listing.peak_bytes),
         table_bytes=table,
         index_bytes=indexes,
+        cpu_listing=filled_cpu / filled_files * 1e6,
+        cpu_work=worked_cpu / filled_files * 1e6,
+        bytes_by_table=_bytes_by_table(url),
+        bytes_before_shrinking=before,
+        shrinking=shrinking,
         status=_seconds(_status),
         find=_seconds(lambda: list(lake.ledger.files("events", key=object_of(fill.end // 2).key))),
+        **{name: naive.get(name, 0.0) for name in _NAIVE},
     )
 
 
-def _tick(lake: Lake, url: str, pending: Span) -> float:
-    in_process(register_by_listing, url, pending)
+def _naive_at(url: str, fill: Span, options: argparse.Namespace, cpu: Cpu) -> dict[str, float]:
+    in_process(ledger_naive.register, url, fill)
+    filled_cpu = cpu.lap()
+    _, filling = ledger_naive.work(url, options.workers, options.manifest_files)
+    worked_cpu = cpu.lap()
+    ledger_naive.analyze(url)
+    listing = in_process(ledger_naive.register, url, Span(fill.end, fill.end + 2 * options.new))
+    worked, working = ledger_naive.work(url, options.workers, options.manifest_files)
+    return {
+        "naive_listing": listing,
+        "naive_cpu_listing": filled_cpu / (fill.end - fill.start) * 1e6,
+        "naive_cpu_work": worked_cpu / (fill.end - fill.start) * 1e6,
+        "naive_filled_by_work": (fill.end - fill.start) / filling,
+        "naive_work": 2 * options.new / working,
+        **{f"naive_{name}": seconds for name, seconds in _latencies(worked).items()},
+        "naive_bytes": sum(ledger_naive.bytes_a_file(url)),
+    }
+
+
+def _tick(lake: Lake, url: str, pending: Span) -> tuple[float, float, float]:
+    """Seconds of the tick, of CPU of it, and of `lake status` before it."""
     dataset = lake.dataset("events")
+    finish_interrupted(lake, dataset)  # writes down what the workers committed, which they leave to it
+    in_process(register_by_listing, url, pending)
 
     def tick() -> None:
         finish_interrupted(lake, dataset)
         due_work(lake, dataset, flush=False, limit=25)
 
-    return _seconds(tick)
+    status = _seconds(_status)
+    cpu = Cpu(url)
+    return _seconds(tick), cpu.lap(), status
 
 
 def _latencies(worked: Worked) -> dict[str, float]:
@@ -147,19 +223,29 @@ def _status() -> None:
     subprocess.run([sys.executable, "-m", "lake_pipeline.cli", "status"], stdout=subprocess.DEVNULL, check=True)
 
 
-def _analyze(url: str) -> None:
+def _vacuum(url: str) -> None:
     # What autovacuum does in its own time, which differs from run to run.
     with psycopg.connect(url, autocommit=True) as connection:
-        connection.execute("VACUUM (ANALYZE) lake.file_processing_status")
+        connection.execute("VACUUM (ANALYZE) lake.live_files, lake.settled_files, lake.manifests")
 
 
 def _bytes_a_file(url: str) -> tuple[float, float]:
     query = """
-SELECT pg_table_size(t) / n, pg_indexes_size(t) / n
-FROM (SELECT 'lake.file_processing_status'::regclass AS t, count(*)::float AS n FROM lake.file_processing_status) c"""
+SELECT sum(pg_table_size(oid))::float / n, sum(pg_indexes_size(oid))::float / n
+FROM pg_class, (SELECT count(*) AS n FROM lake.file_processing_status) f
+WHERE relnamespace = 'lake'::regnamespace AND relkind = 'r' GROUP BY n"""
     with psycopg.connect(url) as connection:
         table, indexes = connection.execute(query).fetchone() or (0.0, 0.0)
         return table, indexes
+
+
+def _bytes_by_table(url: str) -> dict[str, int]:
+    query = """
+SELECT relname, pg_relation_size(oid) FROM pg_class
+WHERE relnamespace = 'lake'::regnamespace AND relkind IN ('r', 'i') AND pg_relation_size(oid) > 1000000
+ORDER BY 2 DESC"""
+    with psycopg.connect(url) as connection:
+        return dict(connection.execute(query).fetchall())
 
 
 def _sheet(figures: list[Figures], options: argparse.Namespace) -> Sheet:
@@ -170,14 +256,40 @@ def _sheet(figures: list[Figures], options: argparse.Namespace) -> Sheet:
         ("registered by events, files/s", lambda at: f"{at.events:,.0f}", ""),
         ("claimed, committed, archived, files/s", lambda at: f"{at.work:,.0f}", ""),
         ("the same up to this size", lambda at: f"{at.filled_by_work:,.0f}", ""),
+        ("CPU seconds a million files: registered", lambda at: f"{at.cpu_listing:,.1f}", ""),
+        ("the same: claimed, committed, archived", lambda at: f"{at.cpu_work:,.1f}", ""),
         ("claim, ms (p50 / p99)", lambda at: f"{at.claim_p50 * 1e3:,.0f} / {at.claim_p99 * 1e3:,.0f}", "under 300"),
         ("claim, times the first size's", lambda at: f"{at.claim_p50 / first.claim_p50:.2f}", "at most 1.5"),
         ("commit, ms (p50 / p99)", lambda at: f"{at.commit_p50 * 1e3:,.0f} / {at.commit_p99 * 1e3:,.0f}", ""),
         ("bytes a file: table + indexes", lambda at: f"{at.table_bytes:,.0f} + {at.index_bytes:,.0f}", "under 500"),
+        (
+            "the same before `shrink`, and its seconds",
+            lambda at: f"{at.bytes_before_shrinking:,.0f}, {at.shrinking:.1f}",
+            "",
+        ),
         ("memory of the listing, MB", lambda at: f"{at.listing_memory / 1e6:,.0f}", "under 200"),
         ("`lake status`, s", lambda at: f"{at.status:.2f}", "under 1"),
         ("one file by its key, ms", lambda at: f"{at.find * 1e3:.1f}", ""),
     ]
+    if options.naive:
+        lines += [
+            ("naive: registered, files/s", lambda at: f"{at.naive_listing:,.0f}", ""),
+            ("naive: claimed, committed, archived, files/s", lambda at: f"{at.naive_work:,.0f}", ""),
+            ("naive: the same up to this size", lambda at: f"{at.naive_filled_by_work:,.0f}", ""),
+            (
+                "naive: claim, ms (p50 / p99)",
+                lambda at: f"{at.naive_claim_p50 * 1e3:,.0f} / {at.naive_claim_p99 * 1e3:,.0f}",
+                "",
+            ),
+            (
+                "naive: commit, ms (p50 / p99)",
+                lambda at: f"{at.naive_commit_p50 * 1e3:,.0f} / {at.naive_commit_p99 * 1e3:,.0f}",
+                "",
+            ),
+            ("naive: bytes a file", lambda at: f"{at.naive_bytes:,.0f}", ""),
+            ("naive: CPU seconds a million files: registered", lambda at: f"{at.naive_cpu_listing:,.1f}", ""),
+            ("naive: the same: claimed, committed, archived", lambda at: f"{at.naive_cpu_work:,.1f}", ""),
+        ]
     sizes = [f"{at.files:,}" for at in figures]
     return Sheet(
         f"{options.new:,} files by a listing and as many by events, on top of so many that SUCCEEDED; "
@@ -201,6 +313,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--workers", type=int, default=4, help="that claim and commit (default: %(default)s)")
     parser.add_argument("--manifest-files", type=_number, default="10k", help="(default: %(default)s)")
     parser.add_argument("--quick", action="store_true", help="--sizes 10k,100k --new 20k --pending 100k")
+    parser.add_argument("--no-naive", dest="naive", action="store_false", help="without the peer")
     parser.add_argument("--scratch", type=Path, help="where the database lies (default: the temporary folder)")
     parser.add_argument("--json", type=Path, help="where the figures are written as well")
     options = parser.parse_args()

@@ -19,7 +19,7 @@ from lake_pipeline.discovery.news import take_in
 from lake_pipeline.errors import ObjectMissing
 from lake_pipeline.ledger.ledger import Ledger
 from lake_pipeline.ledger.models import FileOutcome, OutputFile
-from lake_pipeline.store import Store, StoredObject
+from lake_pipeline.store import Store, StoredObject, batched
 
 PREFIX = "raw/events/"
 DECLARATION: dict[str, Any] = {
@@ -28,10 +28,11 @@ DECLARATION: dict[str, Any] = {
     "output": {"prefix": "curated/events/"},
 }
 _PAGE = 1000
-_WEEK = 250_000  # files of one landing group
+_WEEK = 25_000  # files of one landing group; so there is one for each worker to claim from
 _LANDED = datetime(2026, 1, 1, tzinfo=UTC)
 _LEASE = timedelta(minutes=2)
 _OUTPUTS = 20  # curated files of a manifest
+_MOVED = 1000  # raw files of which the archive tells at once
 
 T = TypeVar("T")
 
@@ -157,5 +158,7 @@ def _worker(url: str, number: int, manifest_files: int) -> Worked:
             start = time.monotonic()
             ledger.commit_manifest("events", manifest.manifest_id, attempt, files=files, outputs=outputs)
             worked.commits.append(time.monotonic() - start)
-            ledger.record_archived("events", [(file.id, "archive/" + file.key) for file in manifest.files])
+            for moved in batched(manifest.files, _MOVED):
+                ledger.record_archived("events", [(file.id, "archive/" + file.key) for file in moved])
+            ledger.settle("events", manifest.manifest_id, keep=False)
     return worked

@@ -21,8 +21,14 @@ def archive(dataset: Dataset, store: Store, ledger: Ledger, manifest_id: str | N
     Raises:
         StoreError: a file could not be moved; others of its batch were, and are recorded.
     """
-    if dataset.archive.action != "move":
-        return 0
+    moved = 0
+    if dataset.archive.action == "move":
+        moved = _move_away(dataset, store, ledger, manifest_id) + _archive_again(dataset, store, ledger)
+    ledger.settle(dataset.name, manifest_id, keep=dataset.archive.action != "move")
+    return moved
+
+
+def _move_away(dataset: Dataset, store: Store, ledger: Ledger, manifest_id: str | None) -> int:
     moved = 0
     for files in batched(ledger.files_to_archive(dataset.name, manifest_id), _BATCH):
         targets = _targets(dataset, store, files)
@@ -37,7 +43,7 @@ def archive(dataset: Dataset, store: Store, ledger: Ledger, manifest_id: str | N
         for error in outcomes:
             if error is not None and not isinstance(error, (ObjectMissing, ObjectChanged)):
                 raise error
-    return moved + _archive_again(dataset, store, ledger)
+    return moved
 
 
 def _archive_again(dataset: Dataset, store: Store, ledger: Ledger) -> int:

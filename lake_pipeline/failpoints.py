@@ -74,6 +74,7 @@ POINTS = {
     "clean.cleaned": "the ledger has forgotten them",
     "archive.copied": "raw files in S3 were copied into the archive, and not deleted where they landed",
     "archive.moved": "raw files lie in the archive, and the ledger does not know",
+    "archive.settling": "the ledger has where they lie and is done with them, in a transaction that is not committed",
     "archive.archived": "the ledger knows where they lie",
 }
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from lake_pipeline.dataset import Dataset
@@ -41,7 +41,7 @@ class Manifest:
 
     def to_json(self) -> str:
         """The document, with one file a line."""
-        files = ",\n".join(json.dumps(asdict(file), ensure_ascii=False) for file in self.files)
+        files = ",\n".join(json.dumps(vars(file), ensure_ascii=False) for file in self.files)
         head = {
             "dataset": self.dataset,
             "manifest_id": self.manifest_id,

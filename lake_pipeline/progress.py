@@ -49,9 +49,14 @@ def finish_interrupted(lake: Lake, dataset: Dataset) -> int:
 
 
 def prune_records(lake: Lake, dataset: Dataset) -> int:
-    """Forget files that the declaration says have been remembered long enough; how many those were."""
+    """Forget files that the declaration says have been remembered long enough; how many those were.
+
+    The database's disk gets back what they, and files that were settled, left empty.
+    """
     keep = dataset.retention.file_records
-    return 0 if keep is None else lake.ledger.prune_files(dataset.name, keep)
+    pruned = 0 if keep is None else lake.ledger.prune_files(dataset.name, keep)
+    lake.ledger.shrink()
+    return pruned
 
 
 def due_work(

@@ -18,6 +18,7 @@ from lake_pipeline.discovery.listing import discover
 from lake_pipeline.lake import Lake
 from lake_pipeline_tests import passes
 from lake_pipeline_tests.lakes import EVENTS, event, land
+from lake_pipeline_tests.ledgers import make_live
 
 TRIPS: dict[str, Any] = {
     "name": "trips",
@@ -134,12 +135,14 @@ def missing(lake: Lake) -> Found:
 
 def not_archived(lake: Lake) -> Found:
     lake.store.move("archive/2026/week01/a.json", "raw/2026/week01/a.json")
-    sql(lake, "UPDATE lake.file_processing_status SET archived_key = NULL WHERE s3_key = 'raw/2026/week01/a.json'")
+    make_live(lake.ledger, "events")
+    sql(lake, "UPDATE lake.live_files SET archived_key = NULL WHERE s3_key = 'raw/2026/week01/a.json'")
     return {("not_archived", "raw/2026/week01/a.json")}
 
 
 def archive_unrecorded(lake: Lake) -> Found:
-    sql(lake, "UPDATE lake.file_processing_status SET archived_key = NULL WHERE s3_key = 'raw/2026/week01/b.json'")
+    make_live(lake.ledger, "events")
+    sql(lake, "UPDATE lake.live_files SET archived_key = NULL WHERE s3_key = 'raw/2026/week01/b.json'")
     return {("archive_unrecorded", "raw/2026/week01/b.json")}
 
 
@@ -288,7 +291,7 @@ def catalogue_stale(lake: Lake) -> Found:
 def stranded_file(lake: Lake) -> Found:
     sql(
         lake,
-        "INSERT INTO lake.file_processing_status"
+        "INSERT INTO lake.live_files"
         " (dataset, s3_key, etag, size, last_modified, landing_group, status, manifest_id)"
         " SELECT dataset, 'raw/2026/week10/stranded.json', %s, %s, now(), landing_group, 'FAILED', manifest_id"
         " FROM lake.manifests WHERE manifest_id = %s",

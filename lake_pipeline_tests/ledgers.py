@@ -13,12 +13,16 @@ from psycopg.rows import dict_row
 from lake_pipeline.errors import LakeError
 from lake_pipeline.guard import check_ledger
 from lake_pipeline.lake import Lake
+from lake_pipeline.ledger.ledger import Ledger
 from lake_pipeline_tests.conftest import database_of
 from lake_pipeline_tests.failing import convert
 from lake_pipeline_tests.passes import attempts
 
-# What a rebuilt ledger need not say of the past: who worked, what was told to whom, what is written down.
+# What a rebuilt ledger need not say of the past: who worked, what was told to whom, what is written down or settled.
 _VOLATILE = {
+    "settled",
+    "settled_files",
+    "settled_bytes",
     "worker",
     "lease_expires_at",
     "failures",
@@ -45,6 +49,13 @@ def work(lake: Lake) -> int:
             with suppress(LakeError):
                 attempt()
     return begun
+
+
+def make_live(ledger: Ledger, dataset: str) -> None:
+    """Have every settled file among the live ones, where a test may spoil it."""
+    manifests = [manifest.manifest_id for manifest in ledger.manifests(dataset)]
+    with ledger._writing(dataset) as connection:
+        ledger._unsettle(connection, dataset, manifest_ids=manifests)
 
 
 def contents(url: str) -> dict[str, list[dict[str, Any]]]:

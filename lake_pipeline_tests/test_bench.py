@@ -88,3 +88,18 @@ def test_the_ledger_is_measured_at_each_size() -> None:
     assert "on top of so many that SUCCEEDED; 2 workers, manifests of 100" in ran.stdout
     assert "|  | 1,000 | 2,000 | target |" in ran.stdout
     assert "A tick of the work sensor with 500 files pending" in ran.stdout
+
+
+@pytest.mark.slow
+def test_the_ledgers_benchmark_measures_each_size_and_its_peer(short_dir: Path) -> None:
+    report = short_dir / "report.json"
+    env = {name: value for name, value in os.environ.items() if not name.startswith(("LAKE_", "DAGSTER_"))}
+    sizes = ["--sizes", "1k,3k", "--new", "1k", "--pending", "2k", "--manifest-files", "500", "--workers", "2"]
+    command = [sys.executable, "-m", "bench.ledger", *sizes, "--json", str(report), "--scratch", str(short_dir)]
+    ran = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True)
+    assert ran.returncode == 0, ran.stderr
+    measured = json.loads(report.read_text())
+    assert [size["files"] for size in measured["sizes"]] == [1000, 3000]
+    for size in measured["sizes"]:
+        assert all(size[name] > 0 for name in size if name not in ("bytes_by_table", "shrinking"))
+    assert measured["tick"] > 0

@@ -31,7 +31,7 @@ def test_a_commit_that_is_overtaken_by_another_changes_the_mark_all_the_same(led
         psycopg.connect(database_url) as holder,
     ):
         # What a commit does last is to give the waiting version its place.
-        holder.execute("SELECT FROM lake.file_processing_status WHERE etag = 'v2' FOR UPDATE")
+        holder.execute("SELECT FROM lake.live_files WHERE etag = 'v2' FOR UPDATE")
         waiting = pool.submit(commit, ledger, slow, begun[slow], ["p1"])
         waits = "SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
         until(lambda: observer.execute(waits).rowcount == 1)

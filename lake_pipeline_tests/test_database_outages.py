@@ -204,10 +204,11 @@ def test_what_the_database_refuses_is_asked_once(
 def test_two_transactions_in_each_others_way_both_end(distant: Ledger, database_url: str) -> None:
     land(distant, "a")
     claim(distant)
+    distant.fail_attempt(DATASET, M1, begin(distant, M1), "no memory")
     with ThreadPoolExecutor(1) as pool, psycopg.connect(database_url, autocommit=True) as other:
         other.execute("BEGIN")
         other.execute("SET LOCAL deadlock_timeout = '1h'")  # the ledger's transaction is the one that is ended
-        other.execute("SELECT FROM lake.file_processing_status FOR UPDATE")
+        other.execute("SELECT FROM lake.live_files FOR UPDATE")
         begun = pool.submit(begin, distant, M1)
         waiting = (
             "SELECT count(*) = 1 FROM pg_stat_activity WHERE application_name = 'lake' AND wait_event_type = 'Lock'"
@@ -215,7 +216,7 @@ def test_two_transactions_in_each_others_way_both_end(distant: Ledger, database_
         until(lambda: other.execute(waiting).fetchone() == (True,))
         other.execute("SELECT FROM lake.manifests FOR UPDATE")
         other.execute("COMMIT")
-        assert begun.result() == 1
+        assert begun.result() == 2
     assert state_of(distant, M1) == "RUNNING"
 
 

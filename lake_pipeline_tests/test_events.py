@@ -258,12 +258,12 @@ def test_without_a_dead_letter_queue_poison_does_not_go_in_circles(at: Arrivals,
 def test_nothing_is_deleted_before_the_ledger_has_committed(at: Arrivals, ledger: Ledger, database_url: str) -> None:
     at.put("raw/a.json")
     with psycopg.connect(database_url) as connection:
-        connection.execute("ALTER TABLE lake.file_processing_status ADD CONSTRAINT disk_full CHECK (size < 0)")
+        connection.execute("ALTER TABLE lake.live_files ADD CONSTRAINT disk_full CHECK (size < 0)")
     with pytest.raises(LedgerError, match="disk_full"):
         drain(at, ledger, visibility=1)
     assert at.left() == 1
     with psycopg.connect(database_url) as connection:
-        connection.execute("ALTER TABLE lake.file_processing_status DROP CONSTRAINT disk_full")
+        connection.execute("ALTER TABLE lake.live_files DROP CONSTRAINT disk_full")
 
     assert receiver(at.variables, ledger).drain(seconds=5).new == 1
     assert (states(ledger), at.left()) == ([("raw/a.json", "PENDING")], 0)

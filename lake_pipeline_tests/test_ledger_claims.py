@@ -113,11 +113,11 @@ def test_a_claim_finds_its_files_by_the_partial_index(ledger: Ledger, database_u
     with psycopg.connect(database_url) as connection:
         # Most files are done, as in any lake that has run for a while.
         connection.execute(
-            "INSERT INTO lake.file_processing_status"
+            "INSERT INTO lake.live_files"
             " (dataset, s3_key, etag, size, last_modified, landing_group, status)"
             " SELECT 'events', 'k' || n, 'v1', 10, now(), '2026/week07', 'SUCCEEDED' FROM generate_series(1, 50000) n"
         )
-        connection.execute("ANALYZE lake.file_processing_status")
+        connection.execute("ANALYZE lake.live_files")
     land(ledger, *[f"new{n}" for n in range(100)])
     parameters = {"dataset": DATASET, "landing_group": "2026/week07", "max_files": 10, "keys": None}
     with psycopg.connect(database_url) as connection:

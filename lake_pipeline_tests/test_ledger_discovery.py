@@ -225,7 +225,7 @@ def test_a_file_that_has_failed_ever_so_often_does_not_stop_the_planning_of_othe
     land(ledger, "a", "b")
     convert(ledger, claim(ledger).manifest_id, a=FAILED, b=FAILED)
     with psycopg.connect(database_url) as connection:
-        connection.execute("UPDATE lake.file_processing_status SET retry_count = 2000 WHERE s3_key = 'a'")
+        connection.execute("UPDATE lake.live_files SET retry_count = 2000 WHERE s3_key = 'a'")
     assert ledger.revive_failed(DATASET, 10_000, timedelta(0)) == 2
 
 

@@ -40,27 +40,33 @@ def whole(ledger: Ledger, manifest: str, path: str, **but: FileOutcome) -> None:
 
 
 BREACHES = [
-    ("UPDATE lake.file_processing_status SET status = 'PROCESSING' WHERE s3_key = 'waiting'",
+    ("UPDATE lake.live_files SET status = 'PROCESSING' WHERE s3_key = 'waiting'",
      {("processing_without_attempt", "waiting")}),
-    ("UPDATE lake.file_processing_status SET status = 'PROCESSING', manifest_id = 'gone.0001' WHERE s3_key = 'waiting'",
+    ("UPDATE lake.live_files SET status = 'PROCESSING', manifest_id = 'gone.0001' WHERE s3_key = 'waiting'",
      {("processing_without_attempt", "waiting")}),
-    ("UPDATE lake.file_processing_status SET status = 'PROCESSING' WHERE s3_key = 'a'",
+    ("UPDATE lake.live_files SET status = 'PROCESSING' WHERE s3_key = 'a'",
      {("processing_without_attempt", "a"), ("rows_differ", "2026-week07.0001")}),
-    ("UPDATE lake.file_processing_status SET status = 'PENDING' WHERE s3_key = 'a'",
+    ("UPDATE lake.live_files SET status = 'PENDING' WHERE s3_key = 'a'",
      {("stranded_file", "a"), ("rows_differ", "2026-week07.0001")}),
-    ("UPDATE lake.file_processing_status SET manifest_id = 'gone.0001' WHERE s3_key = 'waiting'",
+    ("UPDATE lake.live_files SET manifest_id = 'gone.0001' WHERE s3_key = 'waiting'",
      {("stranded_file", "waiting")}),
     ("UPDATE lake.manifests SET state = 'RUNNING', worker = NULL, lease_expires_at = now()",
      {("attempt_without_holder", "2026-week07.0001")}),
     ("UPDATE lake.manifests SET state = 'RUNNING'", {("attempt_without_holder", "2026-week07.0001")}),
     ("UPDATE lake.manifests SET lease_expires_at = now()", {("lease_without_attempt", "2026-week07.0001")}),
-    ("UPDATE lake.file_processing_status SET s3_key = 'a', etag = 'v2' WHERE s3_key = 'b'",
+    ("UPDATE lake.live_files SET s3_key = 'a', etag = 'v2' WHERE s3_key = 'b'",
      {("two_versions_succeeded", "a")}),
-    ("UPDATE lake.file_processing_status SET manifest_id = NULL WHERE s3_key = 'a'",
+    ("UPDATE lake.live_files SET manifest_id = NULL WHERE s3_key = 'a'",
      {("succeeded_without_commit", "a"), ("rows_differ", "2026-week07.0001")}),
     ("UPDATE lake.manifests SET state = 'PLANNED', committed_at = NULL",
      {("succeeded_without_commit", "a"), ("succeeded_without_commit", "b"),
       ("output_without_commit", "2026-week07.0001")}),
+    ("INSERT INTO lake.settled_files (id, size, last_modified, discovered_at, rows_read, rows_written, dataset,"
+     " manifest_id, s3_key, etag_text) SELECT id, size, last_modified, now(), 3, 3, dataset, manifest_id, s3_key, etag"
+     " FROM lake.live_files WHERE s3_key = 'a'",
+     {("version_twice", "a"), ("two_versions_succeeded", "a"), ("settled_miscounted", "2026-week07.0001"),
+      ("rows_differ", "2026-week07.0001")}),
+    ("UPDATE lake.manifests SET settled_files = 1", {("settled_miscounted", "2026-week07.0001")}),
     ("UPDATE lake.outputs SET rows = 5", {("rows_differ", "2026-week07.0001")}),
     ("UPDATE lake.outputs SET committed = false", {("rows_differ", "2026-week07.0001")}),
 ]  # fmt: skip
@@ -83,7 +89,7 @@ def test_every_invariant_is_among_the_contradictions_shown() -> None:
 def test_a_contradiction_says_what_is_there(ledger: Ledger, committed: str, database_url: str) -> None:
     with psycopg.connect(database_url) as connection:
         connection.execute("UPDATE lake.outputs SET rows = 5")
-        connection.execute("UPDATE lake.file_processing_status SET status = 'PROCESSING' WHERE s3_key = 'waiting'")
+        connection.execute("UPDATE lake.live_files SET status = 'PROCESSING' WHERE s3_key = 'waiting'")
     assert ledger.invariant_violations(DATASET) == [
         InvariantViolation("processing_without_attempt", "waiting", "version v1 is PROCESSING in no manifest"),
         InvariantViolation("rows_differ", committed, "its files have 6 rows, its outputs 5"),

@@ -22,6 +22,7 @@ from lake_pipeline_tests.lakes import EVENTS, event, lake_of, rows, run, states
 from lake_pipeline_tests.lakes import land as land_file
 from lake_pipeline_tests.ledger_samples import DATASET, begin, claim, convert, land, listed
 from lake_pipeline_tests.ledger_samples import states as ledger_states
+from lake_pipeline_tests.ledgers import make_live
 
 NO_TIME = timedelta(0)
 FORGETFUL = EVENTS | {"retention": {"file_records": "0s"}}
@@ -138,6 +139,7 @@ def test_a_raw_file_that_could_not_be_moved_is_not_ingested_again(lake: Lake) ->
     run(lake)
     (file,) = lake.ledger.files("events")
     # As if the process had been killed between the commit and the move.
+    make_live(lake.ledger, "events")
     lake.store.move(str(file.archived_key), file.s3_key)
     reset: list[tuple[int, Any]] = [(file.id, None)]
     lake.ledger.record_archived("events", reset)

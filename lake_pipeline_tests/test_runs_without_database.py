@@ -18,12 +18,12 @@ from lake_pipeline_tests.waiting import until
 
 # What the ledger says first in each phase.
 PHASES = {
-    "discovery": "INSERT INTO lake.file_processing_status",
+    "discovery": "INSERT INTO lake.live_files",
     "planning": "INSERT INTO lake.manifests",
     "beginning": "SET failures",
     "publishing": "INSERT INTO lake.outputs AS o (dataset, manifest_id, attempt, path, rows, bytes)\n",
     "committing": "SET state = 'COMMITTED'",
-    "archiving": "SET archived_key = a.archived_key",
+    "archiving": "DELETE FROM lake.live_files",
 }
 
 

@@ -69,6 +69,7 @@ class AttemptLedger(LedgerConnection):
                     f"{dataset} {manifest_id}: the records of its files were pruned (retention.file_records), so its"
                     " rows cannot be made again"
                 )
+            self._unsettle(connection, dataset, manifest_ids=[manifest_id])
             begun: int = self._queries.begin_attempt(
                 connection, dataset=dataset, manifest_id=manifest_id, worker=worker, lease=lease
             )
@@ -260,21 +261,22 @@ class AttemptLedger(LedgerConnection):
     ) -> None:
         this = {"dataset": dataset, "manifest_id": manifest_id}
         ids = [file.id for file in files]
-        finished = self._queries.finish_files(
-            connection,
-            **this,
-            ids=ids,
-            statuses=[file.status for file in files],
-            read=[file.rows_read for file in files],
-            written=[file.rows_written for file in files],
-            rescued=[file.rows_rescued for file in files],
-            quarantined=[file.rows_quarantined for file in files],
-            dropped=[file.rows_dropped for file in files],
-            exploded=[file.rows_exploded for file in files],
-            erased=[file.rows_erased for file in files],
-            classes=[file.error_class for file in files],
-            messages=[file.error_message and postgres_text(file.error_message) for file in files],
-        )
+        with self._joining_by_hash(connection):
+            finished = self._queries.finish_files(
+                connection,
+                **this,
+                ids=ids,
+                statuses=[file.status for file in files],
+                read=[file.rows_read for file in files],
+                written=[file.rows_written for file in files],
+                rescued=[file.rows_rescued for file in files],
+                quarantined=[file.rows_quarantined for file in files],
+                dropped=[file.rows_dropped for file in files],
+                exploded=[file.rows_exploded for file in files],
+                erased=[file.rows_erased for file in files],
+                classes=[file.error_class for file in files],
+                messages=[file.error_message and postgres_text(file.error_message) for file in files],
+            )
         left = self._queries.unfinished_files(connection, **this)
         if left or finished != len(files):
             raise LedgerError(

@@ -59,7 +59,7 @@ class AuditLedger(LedgerConnection):
 
     def rows_by_output(self, dataset: str, manifest_id: str) -> list[tuple[str, int, str | None]]:
         """Path and rows of a manifest's committed files, and the key of the raw file that each is of, if of one."""
-        with self._transaction() as connection:
+        with self._transaction() as connection, self._joining_by_hash(connection):
             return list(self._queries.rows_by_output(connection, dataset=dataset, manifest_id=manifest_id))
 
     def held_manifests(self, dataset: str) -> list[tuple[str, int, str, bool]]:

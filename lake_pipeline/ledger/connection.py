@@ -146,6 +146,17 @@ class LedgerConnection:
             self._is_doubtful = True
             raise failure(error) from error
 
+    @contextmanager
+    def _outside_transactions(self) -> Iterator[Connection]:
+        """The same with each statement committed by itself, as maintenance asks for."""
+        with self._transaction() as connection:
+            connection.autocommit = True
+            try:
+                yield connection
+            finally:
+                if not connection.closed:
+                    connection.autocommit = False
+
     def _reach(self) -> None:
         try:
             self._revive()
@@ -178,6 +189,27 @@ class LedgerConnection:
         state, current, worker, _ = found
         if state != "RUNNING" or current != attempt:
             raise LeaseLost(f"{dataset} {manifest_id} attempt {attempt}: it is {state}, attempt {current} of {worker}")
+
+    @contextmanager
+    def _joining_by_hash(self, connection: Connection) -> Iterator[None]:
+        self._queries.join_by_hash(connection)
+        yield
+        self._queries.join_as_planned(connection)
+
+    def _unsettle(
+        self,
+        connection: Connection,
+        dataset: str,
+        *,
+        manifest_ids: list[str] | None = None,
+        keys: list[str] | None = None,
+    ) -> None:
+        """Have files of these manifests, or of these keys, among the live ones, where they may be changed.
+
+        The caller holds the manifests, or the dataset alone.
+        """
+        if manifest_ids or keys:
+            self._queries.unsettle_files(connection, dataset=dataset, manifest_ids=manifest_ids, keys=keys)
 
     def _settle_versions(self, connection: Connection, dataset: str, keys: list[str]) -> None:
         """Say of each key's new version whether it replaces rows, and be done with old ones that have none."""

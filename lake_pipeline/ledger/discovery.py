@@ -8,6 +8,9 @@ from lake_pipeline.failpoints import failpoint
 from lake_pipeline.ledger.connection import Connection, LedgerConnection
 from lake_pipeline.ledger.models import ListedObject, Registered
 
+_COPY = "COPY incoming (s3_key, etag, size, last_modified, landing_group) FROM STDIN (FORMAT BINARY)"
+_TYPES = ["text", "text", "int8", "timestamptz", "text"]
+
 
 class DiscoveryLedger(LedgerConnection):
     """Which object versions are known."""
@@ -33,7 +36,10 @@ class DiscoveryLedger(LedgerConnection):
         """
         newest = {item.key: item for item in objects}
         with self._writing(dataset) as connection:
-            self._copy_in(connection, newest.values())
+            if not self._copy_in(connection, dataset, newest.values()):
+                new = self._queries.register_new(connection, dataset=dataset)
+                self._registered(connection, dataset, cursor)
+                return Registered(new, 0)
             if etag_now is not None:
                 doubtful = list(self._queries.doubtful_incoming(connection, dataset=dataset))
                 self._queries.limit_idleness(connection)  # while the store is asked
@@ -44,12 +50,12 @@ class DiscoveryLedger(LedgerConnection):
                 restored = [key for (key,) in self._queries.restore_incoming(connection, dataset=dataset)]
                 new += len(restored)
                 versioned += restored
+                relanded = [key for (key,) in self._queries.settled_relanded(connection, dataset=dataset)]
+                self._unsettle(connection, dataset, keys=relanded)
                 self._queries.mark_relanded(connection, dataset=dataset)
                 self._queries.supersede_unread_replacements(connection, dataset=dataset)
             self._settle_versions(connection, dataset, versioned)
-            if cursor is not None:
-                self._queries.save_cursor(connection, dataset=dataset, last_key=cursor)
-            failpoint("discovery.registering")
+            self._registered(connection, dataset, cursor)
         return Registered(new, len(newest) - new)
 
     def register_unseen(self, dataset: str, objects: Collection[ListedObject]) -> tuple[int, list[str]]:
@@ -60,18 +66,30 @@ class DiscoveryLedger(LedgerConnection):
         """
         distinct = {item.key: item for item in objects}
         with self._writing(dataset) as connection:
-            self._copy_in(connection, distinct.values())
+            self._copy_in(connection, dataset, distinct.values())
             unseen: int = self._queries.register_unseen(connection, dataset=dataset)
             otherwise_known = [key for (key,) in self._queries.otherwise_known(connection, dataset=dataset)]
-            failpoint("discovery.registering")
+            self._registered(connection, dataset, None)
             return unseen, otherwise_known
 
-    def _copy_in(self, connection: Connection, objects: Iterable[ListedObject]) -> None:
+    def _copy_in(self, connection: Connection, dataset: str, objects: Iterable[ListedObject]) -> int:
+        """How many of the objects' keys are known, in whatever version."""
         self._queries.create_incoming(connection)
-        with connection.cursor() as cursor, cursor.copy("COPY incoming FROM STDIN") as copy:
+        with connection.cursor() as cursor, cursor.copy(_COPY) as copy:
+            copy.set_types(_TYPES)
             for item in objects:
                 copy.write_row((item.key, item.etag, item.size, item.last_modified, item.landing_group))
-        connection.execute("ANALYZE incoming")
+        if self._queries.none_is_between(connection, dataset=dataset):
+            return 0
+        known: int = self._queries.mark_known(connection, dataset=dataset)
+        if known:
+            connection.execute("ANALYZE incoming")
+        return known
+
+    def _registered(self, connection: Connection, dataset: str, cursor: str | None) -> None:
+        if cursor is not None:
+            self._queries.save_cursor(connection, dataset=dataset, last_key=cursor)
+        failpoint("discovery.registering")
 
     def report_progress(self, dataset: str, url: str) -> tuple[int, int]:
         """How far an inventory report was read: whole files, and rows of the next one."""

@@ -86,6 +86,7 @@ class ErasureLedger(AttemptLedger):
             )
             if held is None:
                 raise LeaseLost(f"{dataset} {manifest_id} is being worked on")
+            self._unsettle(connection, dataset, manifest_ids=[manifest_id])
             return int(held)
 
     def let_go_manifest(self, dataset: str, manifest_id: str, attempt: int) -> None:
@@ -195,7 +196,7 @@ class ErasureLedger(AttemptLedger):
 
     def manifest_sources(self, dataset: str, manifest_id: str) -> dict[str, str]:
         """The raw file's key of each of a manifest's curated files that is one raw file's."""
-        with self._transaction() as connection:
+        with self._transaction() as connection, self._joining_by_hash(connection):
             return dict(self._queries.manifest_sources(connection, dataset=dataset, manifest_id=manifest_id))
 
     def not_archived(self, dataset: str, keys: Iterable[str]) -> list[str]:

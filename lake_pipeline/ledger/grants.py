@@ -34,6 +34,10 @@ BEGIN
     GRANT USAGE, SELECT ON ALL SEQUENCES IN SCHEMA lake TO {APP_ROLE};
     -- Which revision the tables are at is the owner's word.
     REVOKE INSERT, UPDATE, DELETE ON lake.alembic_version FROM {APP_ROLE};
+    -- VACUUM FULL, which gives the disk back what a backfill leaves empty.
+    IF current_setting('server_version_num')::int >= 170000 AND to_regclass('lake.live_files') IS NOT NULL THEN
+        EXECUTE 'GRANT MAINTAIN ON lake.live_files TO {APP_ROLE}';
+    END IF;
     ALTER DEFAULT PRIVILEGES IN SCHEMA lake GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO {APP_ROLE};
     ALTER DEFAULT PRIVILEGES IN SCHEMA lake GRANT USAGE, SELECT ON SEQUENCES TO {APP_ROLE};
 END $$

@@ -10,6 +10,8 @@ INVARIANTS = {
     "stranded_file": "a file that waits or has failed in a manifest has one that is still to be committed",
     "attempt_without_holder": "a manifest that is RUNNING has a worker and a lease",
     "lease_without_attempt": "a manifest that is not RUNNING has no lease",
+    "version_twice": "a version of a key has one row, live or settled",
+    "settled_miscounted": "a manifest counts its settled files, and their bytes",
     "two_versions_succeeded": "one version of a key at most is SUCCEEDED",
     "succeeded_without_commit": "a SUCCEEDED file is in a manifest that was committed",
     "output_without_commit": "a committed output is of a manifest that was committed",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from lake_pipeline.ledger.archive import ArchiveLedger
 from lake_pipeline.ledger.audit import AuditLedger
 from lake_pipeline.ledger.catalogue import CatalogueLedger
 from lake_pipeline.ledger.circuits import CircuitLedger
@@ -26,6 +27,7 @@ class Ledger(
     ErasureLedger,
     VersionLedger,
     OutputLedger,
+    ArchiveLedger,
     CatalogueLedger,
     ReadingLedger,
     CircuitLedger,

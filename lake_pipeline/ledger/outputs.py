@@ -1,16 +1,13 @@
-"""The ledger's part after a commit: curated files, leftovers, the archive."""
+"""The ledger's part after a commit: curated files and leftovers."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import timedelta
 
 from lake_pipeline.ledger.connection import LedgerConnection
-from lake_pipeline.ledger.models import ArchivableFile, OutputFile
-
-_PRUNED_AT_ONCE = 20  # manifests
+from lake_pipeline.ledger.models import OutputFile
 
 
 @dataclass(frozen=True)
@@ -23,7 +20,7 @@ class Release:
 
 
 class OutputLedger(LedgerConnection):
-    """What is in the lake, and where raw files went."""
+    """What is in the lake."""
 
     def committed_outputs(self, dataset: str) -> list[OutputFile]:
         """The curated files of a dataset, by path."""
@@ -66,7 +63,7 @@ class OutputLedger(LedgerConnection):
 
     def output_sources(self, dataset: str) -> dict[str, str]:
         """The raw file's key of each curated file that is one raw file's."""
-        with self._transaction() as connection:
+        with self._transaction() as connection, self._joining_by_hash(connection):
             return dict(self._queries.output_sources(connection, dataset=dataset))
 
     def manifests_to_release(self, dataset: str) -> list[str]:
@@ -102,38 +99,3 @@ class OutputLedger(LedgerConnection):
             yield Release(copies, leftovers, lambda: self._queries.lock_manifest(connection, **this))
             self._queries.mark_released(connection, **this, paths=[path for _, path in copies])
             self._queries.forget_outputs(connection, dataset=dataset, paths=leftovers)
-
-    def files_to_archive(self, dataset: str, manifest_id: str | None = None) -> list[ArchivableFile]:
-        """Raw files of a manifest, or of all, whose fate is committed and that are not where they belong.
-
-        Check size and ETag as you move.
-        """
-        with self._transaction() as connection:
-            return list(self._queries.files_to_archive(connection, dataset=dataset, manifest_id=manifest_id))
-
-    def relanded_files(self, dataset: str) -> list[ArchivableFile]:
-        """Raw files that were moved away, to `location`, and were seen under their keys again since."""
-        with self._transaction() as connection:
-            return list(self._queries.relanded_files(connection, dataset=dataset))
-
-    def prune_files(self, dataset: str, keep: timedelta) -> int:
-        """Forget archived files of manifests that were committed longer than `keep` ago; how many those were.
-
-        Their manifests and outputs stay, and so do quarantined files.
-        """
-        forgotten = 0
-        while True:
-            # The dataset is locked meanwhile, so not for long.
-            with self._writing(dataset) as connection:
-                found = int(self._queries.prune_files(connection, dataset=dataset, keep=keep, most=_PRUNED_AT_ONCE))
-            if not found:
-                return forgotten
-            forgotten += found
-
-    def record_archived(self, dataset: str, moved: Collection[tuple[int, str]]) -> None:
-        """Where raw files lie now: (file id, archived key)."""
-        pairs = list(moved)
-        with self._transaction() as connection:
-            self._queries.record_archived(
-                connection, dataset=dataset, ids=[pair[0] for pair in pairs], keys=[pair[1] for pair in pairs]
-            )

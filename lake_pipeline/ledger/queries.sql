@@ -1,4 +1,6 @@
 -- Every statement of the ledger. Conditions on status are written out, for the partial indexes to match them.
+-- What changes files, and what can only be of files that may change, is about live_files; what asks for any file reads
+-- the view file_processing_status, which shows the settled ones too.
 
 -- name: lock_dataset(dataset)$
 -- What changes which version of a key is current runs alone in its dataset; ends with the transaction. Who then stands
@@ -11,6 +13,15 @@ FROM set_config('idle_in_transaction_session_timeout', '2min', true);
 SELECT pg_advisory_xact_lock_shared(hashtextextended('lake.dataset.' || :dataset, 0))
 FROM set_config('idle_in_transaction_session_timeout', '2min', true);
 
+-- name: join_by_hash#
+-- Thousands of files are joined with what is given of them. A planner that has not heard of their manifest yet takes
+-- them for one, and would go through all that is given for each.
+SET LOCAL enable_nestloop = off;
+
+-- name: join_as_planned#
+-- The others are joined by index.
+SET LOCAL enable_nestloop = on;
+
 -- name: now()$
 -- The time by which all leases and waits go.
 SELECT clock_timestamp();
@@ -20,14 +31,36 @@ SELECT clock_timestamp();
 -- name: create_incoming#
 -- Where a batch of listed objects is copied to.
 CREATE TEMP TABLE incoming (
-    s3_key text COLLATE "C", etag text COLLATE "C", size bigint, last_modified timestamptz, landing_group text COLLATE "C"
+    s3_key text COLLATE "C", etag text COLLATE "C", size bigint, last_modified timestamptz,
+    landing_group text COLLATE "C", known boolean NOT NULL DEFAULT false
 ) ON COMMIT DROP;
+
+-- name: none_is_between(dataset)$
+-- Whether no known key is between the least and the greatest of these, as in most pages of a first listing.
+SELECT NOT EXISTS (
+    SELECT FROM lake.live_files f WHERE f.dataset = :dataset AND f.s3_key BETWEEN page.least AND page.greatest OFFSET 0
+) AND NOT EXISTS (
+    SELECT FROM lake.settled_files f WHERE f.dataset = :dataset AND f.s3_key BETWEEN page.least AND page.greatest OFFSET 0
+)
+FROM (SELECT min(s3_key) AS least, max(s3_key) AS greatest FROM incoming) page;
+
+-- name: mark_known(dataset)!
+-- Which of the keys the ledger has, in any version; how many. Each is looked up: without the OFFSET all files of the
+-- dataset may be read instead.
+UPDATE incoming i SET known = true
+WHERE EXISTS (SELECT FROM lake.live_files f WHERE f.dataset = :dataset AND f.s3_key = i.s3_key OFFSET 0)
+    OR EXISTS (SELECT FROM lake.settled_files f WHERE f.dataset = :dataset AND f.s3_key = i.s3_key OFFSET 0);
+
+-- name: register_new(dataset)!
+-- Insert them all, for none of the keys is known.
+INSERT INTO lake.live_files (dataset, s3_key, etag, size, last_modified, landing_group)
+SELECT :dataset, s3_key, etag, size, last_modified, landing_group FROM incoming;
 
 -- name: doubtful_incoming(dataset)
 -- Unknown versions that are older than a known one of their key: whoever saw them may have been slow to say so. To the
 -- second, for S3's HEAD tells no more than that.
 SELECT i.s3_key, i.etag FROM incoming i
-WHERE date_trunc('second', i.last_modified) < (
+WHERE i.known AND date_trunc('second', i.last_modified) < (
     SELECT date_trunc('second', max(f.last_modified)) FROM lake.file_processing_status f
     WHERE f.dataset = :dataset AND f.s3_key = i.s3_key
 ) AND NOT EXISTS (
@@ -42,33 +75,35 @@ DELETE FROM incoming WHERE s3_key = ANY (:keys);
 -- name: register_incoming(dataset)^
 -- Insert what is new; how many rows that were, and which of their keys had an older version.
 WITH added AS (
-    INSERT INTO lake.file_processing_status (dataset, s3_key, etag, size, last_modified, landing_group)
-    SELECT :dataset, s3_key, etag, size, last_modified, landing_group FROM incoming
+    INSERT INTO lake.live_files (dataset, s3_key, etag, size, last_modified, landing_group)
+    SELECT :dataset, s3_key, etag, size, last_modified, landing_group FROM incoming i
+    WHERE NOT i.known OR NOT EXISTS (
+        SELECT FROM lake.settled_files s
+        WHERE s.dataset = :dataset AND s.s3_key = i.s3_key AND coalesce(encode(s.etag_bytes, 'hex'), s.etag_text) = i.etag
+        OFFSET 0
+    )
     ON CONFLICT DO NOTHING
     RETURNING s3_key
 )
-SELECT count(*) AS added, coalesce(array_agg(s3_key) FILTER (WHERE EXISTS (
-    SELECT FROM lake.file_processing_status older WHERE older.dataset = :dataset AND older.s3_key = added.s3_key
-)), '{}') AS versioned
-FROM added;
+SELECT count(*) AS added, coalesce(array_agg(s3_key) FILTER (WHERE i.known), '{}') AS versioned
+FROM added JOIN incoming i USING (s3_key);
 
 -- name: register_unseen(dataset)!
 -- Insert what is of keys that have no version yet.
-INSERT INTO lake.file_processing_status (dataset, s3_key, etag, size, last_modified, landing_group)
-SELECT :dataset, s3_key, etag, size, last_modified, landing_group FROM incoming i
-WHERE NOT EXISTS (SELECT FROM lake.file_processing_status f WHERE f.dataset = :dataset AND f.s3_key = i.s3_key);
+INSERT INTO lake.live_files (dataset, s3_key, etag, size, last_modified, landing_group)
+SELECT :dataset, s3_key, etag, size, last_modified, landing_group FROM incoming WHERE NOT known;
 
 -- name: otherwise_known(dataset)
 -- Keys that are known, but not in this version, or were done with in it.
 SELECT i.s3_key FROM incoming i
-WHERE NOT EXISTS (
+WHERE i.known AND NOT EXISTS (
     SELECT FROM lake.file_processing_status f
     WHERE f.dataset = :dataset AND f.s3_key = i.s3_key AND f.etag = i.etag AND f.status <> 'SUPERSEDED'
 );
 
 -- name: restore_incoming(dataset)
 -- A superseded version that lies in the store again is the newest one again; its keys.
-UPDATE lake.file_processing_status f
+UPDATE lake.live_files f
 SET id = DEFAULT, status = 'PENDING', manifest_id = NULL, retry_count = 0, error_class = NULL, error_message = NULL,
     last_modified = i.last_modified, discovered_at = now(), claimed_at = NULL, processed_at = NULL, rows_read = NULL,
     rows_written = NULL, rows_rescued = NULL, rows_quarantined = NULL, rows_dropped = NULL, rows_exploded = NULL,
@@ -82,9 +117,18 @@ WHERE f.dataset = :dataset AND f.s3_key = i.s3_key AND f.etag = i.etag AND f.sta
     )
 RETURNING f.s3_key;
 
+-- name: settled_relanded(dataset)
+-- The keys of those that the two statements below change and that are settled.
+SELECT i.s3_key FROM incoming i JOIN lake.settled_files s
+    ON s.dataset = :dataset AND s.s3_key = i.s3_key AND coalesce(encode(s.etag_bytes, 'hex'), s.etag_text) = i.etag
+WHERE i.known AND s.size = i.size AND (s.archived_key IS NOT NULL OR EXISTS (
+    SELECT FROM lake.live_files unread
+    WHERE unread.dataset = :dataset AND unread.s3_key = s.s3_key AND unread.status = 'QUARANTINED'
+));
+
 -- name: mark_relanded(dataset)!
 -- Versions that were moved away and lie where they landed again: the same bytes were uploaded once more.
-UPDATE lake.file_processing_status f SET relanded = true
+UPDATE lake.live_files f SET relanded = true
 FROM incoming i
 WHERE f.dataset = :dataset AND f.s3_key = i.s3_key AND f.etag = i.etag AND f.size = i.size
     AND f.status <> 'SUPERSEDED' AND f.archived_key IS NOT NULL AND NOT f.relanded;
@@ -92,18 +136,18 @@ WHERE f.dataset = :dataset AND f.s3_key = i.s3_key AND f.etag = i.etag AND f.siz
 -- name: supersede_unread_replacements(dataset)!
 -- Versions that could not be read, where the one before them, whose rows stayed in the lake, was uploaded once more.
 WITH back AS (
-    UPDATE lake.file_processing_status f SET last_modified = i.last_modified
+    UPDATE lake.live_files f SET last_modified = i.last_modified
     FROM incoming i
     WHERE f.dataset = :dataset AND f.s3_key = i.s3_key AND f.etag = i.etag AND f.size = i.size
         AND f.status = 'SUCCEEDED' AND i.last_modified > f.last_modified
         AND EXISTS (
-            SELECT FROM lake.file_processing_status unread
+            SELECT FROM lake.live_files unread
             WHERE unread.dataset = f.dataset AND unread.s3_key = f.s3_key AND unread.id > f.id
                 AND unread.status = 'QUARANTINED' AND unread.last_modified <= i.last_modified
         )
     RETURNING f.id, f.s3_key
 )
-UPDATE lake.file_processing_status unread SET status = 'SUPERSEDED'
+UPDATE lake.live_files unread SET status = 'SUPERSEDED'
 FROM back
 WHERE unread.dataset = :dataset AND unread.s3_key = back.s3_key AND unread.id > back.id
     AND unread.status = 'QUARANTINED';
@@ -113,7 +157,7 @@ WHERE unread.dataset = :dataset AND unread.s3_key = back.s3_key AND unread.id > 
 WITH newest AS (
     SELECT DISTINCT ON (f.s3_key) f.id, f.s3_key
     FROM unnest(:keys::text[]) AS k (s3_key)
-    JOIN lake.file_processing_status f ON f.dataset = :dataset AND f.s3_key = k.s3_key
+    JOIN lake.live_files f ON f.dataset = :dataset AND f.s3_key = k.s3_key
     WHERE f.status = 'PENDING' AND f.manifest_id IS NULL
     ORDER BY f.s3_key, f.id DESC
 ), holder AS (
@@ -125,7 +169,7 @@ WITH newest AS (
     WHERE older.status IN ('SUCCEEDED', 'PENDING', 'FAILED') AND m.committed_at IS NOT NULL
         AND (m.state <> 'RUNNING' OR m.held_state IS NOT NULL)
         AND NOT EXISTS (
-            SELECT FROM lake.file_processing_status busy
+            SELECT FROM lake.live_files busy
             WHERE busy.dataset = :dataset AND busy.s3_key = n.s3_key AND busy.status = 'PROCESSING'
         )
     ORDER BY n.id, older.id DESC
@@ -137,13 +181,13 @@ WITH newest AS (
         failures = 0, error_message = NULL, planned_at = now()
     WHERE m.dataset = :dataset AND m.manifest_id IN (SELECT manifest_id FROM holder)
 )
-UPDATE lake.file_processing_status f SET manifest_id = holder.manifest_id, rows_written = NULL
+UPDATE lake.live_files f SET manifest_id = holder.manifest_id, rows_written = NULL
 FROM holder WHERE f.id = holder.id;
 
 -- name: supersede_old_versions(dataset, keys)!
 -- Older versions that are not being converted, and whose rows are not in the lake, are done with. One that waits for a
 -- replay has rows there: a count of them is what only a commit gives to a file of a manifest.
-UPDATE lake.file_processing_status older SET status = 'SUPERSEDED'
+UPDATE lake.live_files older SET status = 'SUPERSEDED'
 FROM unnest(:keys::text[]) AS k (s3_key)
 WHERE older.dataset = :dataset AND older.s3_key = k.s3_key
     AND older.status IN ('PENDING', 'FAILED', 'QUARANTINED')
@@ -152,19 +196,19 @@ WHERE older.dataset = :dataset AND older.s3_key = k.s3_key
         WHERE m.dataset = older.dataset AND m.manifest_id = older.manifest_id AND m.committed_at IS NOT NULL
     ))
     AND EXISTS (
-        SELECT FROM lake.file_processing_status newer
+        SELECT FROM lake.live_files newer
         WHERE newer.dataset = :dataset AND newer.s3_key = k.s3_key AND newer.id > older.id
             AND newer.status = 'PENDING'
     );
 
 -- name: unconverted_versions(dataset, keys)
 -- Versions of these keys that no manifest holds and whose rows are not in the lake.
-SELECT id, s3_key FROM lake.file_processing_status
+SELECT id, s3_key FROM lake.live_files
 WHERE dataset = :dataset AND s3_key = ANY (:keys) AND status IN ('PENDING', 'FAILED') AND manifest_id IS NULL;
 
 -- name: supersede_deleted(dataset, ids, message)!
 -- Those of the versions that are still so were deleted, and nothing came in their place.
-UPDATE lake.file_processing_status
+UPDATE lake.live_files
 SET status = 'SUPERSEDED', error_class = 'ObjectDeleted', error_message = :message, processed_at = clock_timestamp()
 WHERE dataset = :dataset AND id = ANY (:ids) AND status IN ('PENDING', 'FAILED') AND manifest_id IS NULL;
 
@@ -201,7 +245,7 @@ SET url = excluded.url, files = excluded.files, rows = excluded.rows, updated_at
 
 -- name: revive_failed(dataset, max_retries, backoff, keys)!
 -- Failed files whose backoff, doubled with each failure up to a thousandfold, has passed are claimable again.
-UPDATE lake.file_processing_status SET status = 'PENDING', rows_written = NULL
+UPDATE lake.live_files SET status = 'PENDING', rows_written = NULL
 WHERE dataset = :dataset AND status = 'FAILED' AND manifest_id IS NULL AND retry_count <= :max_retries
     AND (:keys::text[] IS NULL OR s3_key = ANY (:keys))
     AND processed_at + :backoff::interval * power(2, least(retry_count - 1, 10)) <= now();
@@ -210,7 +254,7 @@ WHERE dataset = :dataset AND status = 'FAILED' AND manifest_id IS NULL AND retry
 -- record_class: GroupBacklog
 -- What waits for a manifest, by landing group; read from the claimable_files index alone.
 SELECT landing_group, count(*) AS files, sum(size)::bigint AS bytes, min(discovered_at) AS oldest
-FROM lake.file_processing_status
+FROM lake.live_files
 WHERE dataset = :dataset AND status = 'PENDING' AND manifest_id IS NULL
 GROUP BY landing_group;
 
@@ -218,7 +262,7 @@ GROUP BY landing_group;
 -- record_class: GroupBacklog
 -- The same of these keys only.
 SELECT landing_group, count(*) AS files, sum(size)::bigint AS bytes, min(discovered_at) AS oldest
-FROM lake.file_processing_status
+FROM lake.live_files
 WHERE dataset = :dataset AND status = 'PENDING' AND manifest_id IS NULL AND s3_key = ANY (:keys)
 GROUP BY landing_group;
 
@@ -232,23 +276,25 @@ SELECT coalesce(max(sequence), 0) + 1 FROM lake.manifests WHERE dataset = :datas
 
 -- name: claim_files(dataset, landing_group, manifest_id, max_files, max_bytes, keys)
 -- record_class: ManifestFile
--- Claim the oldest files of a group, up to both limits but at least one.
+-- Claim the oldest files of a group, up to both limits but at least one. They are found by claimable_files, whatever the
+-- planner thinks that it knows: no other index has this order.
 WITH candidate AS (
-    SELECT f.id, f.size FROM lake.file_processing_status f
-    WHERE f.dataset = :dataset AND f.landing_group = :landing_group AND f.status = 'PENDING' AND f.manifest_id IS NULL
+    SELECT f.id, f.size FROM lake.live_files f
+    WHERE f.dataset = :dataset AND f.landing_group BETWEEN :landing_group AND :landing_group AND f.status = 'PENDING' AND f.manifest_id IS NULL
         AND (:keys::text[] IS NULL OR f.s3_key = ANY (:keys))
         -- A version whose forerunner is being converted waits, so that one key never has rows twice.
         AND NOT EXISTS (
-            SELECT FROM lake.file_processing_status older
+            SELECT FROM lake.live_files older
             WHERE older.dataset = f.dataset AND older.s3_key = f.s3_key AND older.status = 'PROCESSING'
+            OFFSET 0 -- else a planner that thinks that hardly any is PROCESSING compares each file with all that are
         )
-    ORDER BY f.id LIMIT :max_files
+    ORDER BY f.landing_group, f.id LIMIT :max_files
     FOR UPDATE OF f SKIP LOCKED
 ), counted AS (
     SELECT id, row_number() OVER by_id AS position, sum(size) OVER by_id AS total
     FROM candidate WINDOW by_id AS (ORDER BY id)
 ), claimed AS (
-    UPDATE lake.file_processing_status f
+    UPDATE lake.live_files f
     SET status = 'PROCESSING', manifest_id = :manifest_id, claimed_at = now(), rows_written = NULL, error_class = NULL,
         error_message = NULL
     FROM counted
@@ -267,9 +313,9 @@ VALUES (:dataset, :manifest_id, :landing_group, :slug, :sequence, :files, :bytes
 -- record_class: PendingWork
 -- What is left to do in a dataset.
 SELECT
-    (SELECT count(*) FROM lake.file_processing_status
+    (SELECT count(*) FROM lake.live_files
         WHERE dataset = :dataset AND status = 'PENDING' AND manifest_id IS NULL) AS claimable,
-    (SELECT count(*) FROM lake.file_processing_status
+    (SELECT count(*) FROM lake.live_files
         WHERE dataset = :dataset AND status = 'FAILED' AND manifest_id IS NULL
             AND retry_count <= :max_retries) AS retryable,
     (SELECT count(*) FROM lake.manifests
@@ -331,14 +377,15 @@ WHERE archived_size IS DISTINCT FROM 0
 ORDER BY s3_key;
 
 -- name: begin_files(dataset, manifest_id)!
--- The same files are now being converted.
-UPDATE lake.file_processing_status
+-- The same files are now being converted; those of a manifest that was just claimed are so already.
+UPDATE lake.live_files
 SET status = 'PROCESSING', claimed_at = now(), error_class = NULL, error_message = NULL
 WHERE id IN (
-    SELECT DISTINCT ON (s3_key) id FROM lake.file_processing_status
+    SELECT DISTINCT ON (s3_key) id FROM lake.live_files
     WHERE dataset = :dataset AND manifest_id = :manifest_id AND status NOT IN ('SUPERSEDED', 'QUARANTINED')
     ORDER BY s3_key, id DESC
-) AND archived_size IS DISTINCT FROM 0;
+) AND archived_size IS DISTINCT FROM 0
+    AND (status <> 'PROCESSING' OR error_class IS NOT NULL OR error_message IS NOT NULL);
 
 -- name: is_pruned(dataset, manifest_id)$
 -- Whether the manifest has rows in the lake, and none of the files that they came from is on record any more.
@@ -366,20 +413,22 @@ UPDATE lake.manifests SET engine_attempt = NULL WHERE dataset = :dataset AND man
 
 -- name: record_files_run(dataset, manifest_id, run_id)!
 -- The same on the files being converted.
-UPDATE lake.file_processing_status SET glue_job_run_id = :run_id
+UPDATE lake.live_files SET glue_job_run_id = :run_id
 WHERE dataset = :dataset AND manifest_id = :manifest_id AND status = 'PROCESSING';
 
 -- name: keys_with_waiting_version(dataset, manifest_id)
 -- Keys being converted of which a newer version waits.
 SELECT DISTINCT f.s3_key
-FROM lake.file_processing_status f
-JOIN lake.file_processing_status newer
-    ON newer.dataset = f.dataset AND newer.s3_key = f.s3_key AND newer.id > f.id AND newer.status = 'PENDING'
-WHERE f.dataset = :dataset AND f.manifest_id = :manifest_id AND f.status = 'PROCESSING';
+FROM lake.live_files f
+WHERE f.dataset = :dataset AND f.manifest_id = :manifest_id AND f.status = 'PROCESSING' AND EXISTS (
+    SELECT FROM lake.live_files newer
+    WHERE newer.dataset = f.dataset AND newer.s3_key = f.s3_key AND newer.id > f.id AND newer.status = 'PENDING'
+    OFFSET 0 -- as in claim_files
+);
 
 -- name: finish_files(dataset, manifest_id, ids, statuses, read, written, rescued, quarantined, dropped, exploded, erased, classes, messages)!
 -- Record what became of each file; a failed one leaves the manifest, to be claimed again.
-UPDATE lake.file_processing_status f
+UPDATE lake.live_files f
 SET status = o.status, rows_read = o.rows_read, rows_written = o.rows_written, rows_rescued = o.rows_rescued,
     rows_quarantined = o.rows_quarantined, rows_dropped = o.rows_dropped, rows_exploded = o.rows_exploded,
     rows_erased = o.rows_erased, error_class = o.error_class, error_message = o.error_message, processed_at = clock_timestamp(),
@@ -394,25 +443,25 @@ WHERE f.id = o.id AND f.dataset = :dataset AND f.manifest_id = :manifest_id AND 
 
 -- name: unfinished_files(dataset, manifest_id)$
 -- Files of the manifest that were given no outcome.
-SELECT count(*) FROM lake.file_processing_status
+SELECT count(*) FROM lake.live_files
 WHERE dataset = :dataset AND manifest_id = :manifest_id AND status = 'PROCESSING';
 
 -- name: supersede_replaced(dataset, manifest_id, ids)!
 -- Older versions in the manifest, which the committed files replaced.
-UPDATE lake.file_processing_status SET status = 'SUPERSEDED'
+UPDATE lake.live_files SET status = 'SUPERSEDED'
 WHERE dataset = :dataset AND manifest_id = :manifest_id AND status IN ('PENDING', 'SUCCEEDED', 'FAILED')
-    AND id <> ALL (:ids::bigint[])
+    AND id NOT IN (SELECT unnest(:ids::bigint[]))
     -- A file of which every record was erased has no outcome, and stays unless a newer version has one.
     AND (archived_size IS DISTINCT FROM 0 OR EXISTS (
-        SELECT FROM lake.file_processing_status newer
-        WHERE newer.id = ANY (:ids::bigint[]) AND newer.s3_key = lake.file_processing_status.s3_key
+        SELECT FROM lake.live_files newer
+        WHERE newer.id = ANY (:ids::bigint[]) AND newer.s3_key = lake.live_files.s3_key
     ));
 
 -- name: commit_manifest(dataset, manifest_id, schema_version, quarantined_records, metrics)!
 -- The manifest is done.
 UPDATE lake.manifests
 SET state = 'COMMITTED', committed_at = clock_timestamp(), changes = changes + 1, failures = 0, replay = false,
-    lease_expires_at = NULL, error_message = NULL, schema_version = :schema_version,
+    lease_expires_at = NULL, settled = false, error_message = NULL, schema_version = :schema_version,
     quarantined_records = :quarantined_records, metrics = :metrics,
     -- A run that another engine took over from has no part in these rows.
     engine_run_id = CASE WHEN coalesce(engine_attempt, attempt) = attempt THEN engine_run_id END, engine_attempt = NULL
@@ -425,7 +474,7 @@ WHERE dataset = :dataset AND manifest_id = :manifest_id;
 
 -- name: fail_files(dataset, manifest_id, message)!
 -- Its files failed with it, and stay in it.
-UPDATE lake.file_processing_status
+UPDATE lake.live_files
 SET status = 'FAILED', retry_count = retry_count + 1, error_message = :message, processed_at = clock_timestamp()
 WHERE dataset = :dataset AND manifest_id = :manifest_id AND status = 'PROCESSING';
 
@@ -433,22 +482,28 @@ WHERE dataset = :dataset AND manifest_id = :manifest_id AND status = 'PROCESSING
 
 -- name: replacements(dataset, manifest_ids)
 -- record_class: Replacement
--- New versions that wait in committed manifests to replace the rows of an older one. Only a commit counts rows.
+-- New versions that wait in committed manifests to replace the rows of an older one. Only a commit counts rows. Most
+-- manifests were never committed, and their files are not looked at.
 SELECT f.id, f.manifest_id, f.s3_key AS key, f.etag, f.size, coalesce(f.archived_key, f.s3_key) AS location
-FROM lake.file_processing_status f JOIN lake.manifests m USING (dataset, manifest_id)
-WHERE f.dataset = :dataset AND f.manifest_id = ANY (:manifest_ids) AND m.committed_at IS NOT NULL
-    AND f.status IN ('PENDING', 'PROCESSING', 'FAILED') AND f.rows_written IS NULL
-    AND EXISTS (
-        SELECT FROM lake.file_processing_status older
-        WHERE older.dataset = f.dataset AND older.s3_key = f.s3_key AND older.manifest_id = f.manifest_id
-            AND older.id < f.id AND older.status IN ('PENDING', 'PROCESSING', 'SUCCEEDED', 'FAILED')
-            AND older.rows_written IS NOT NULL
-    )
+FROM lake.manifests m CROSS JOIN LATERAL (
+    SELECT * FROM lake.live_files f
+    WHERE f.dataset = m.dataset AND f.manifest_id = m.manifest_id
+        AND f.status IN ('PENDING', 'PROCESSING', 'FAILED') AND f.rows_written IS NULL
+        AND EXISTS (
+            SELECT FROM lake.file_processing_status older
+            WHERE older.dataset = f.dataset AND older.s3_key = f.s3_key AND older.manifest_id = f.manifest_id
+                AND older.id < f.id AND older.status IN ('PENDING', 'PROCESSING', 'SUCCEEDED', 'FAILED')
+                AND older.rows_written IS NOT NULL
+            OFFSET 0 -- as in claim_files
+        )
+    OFFSET 0
+) f
+WHERE m.dataset = :dataset AND m.manifest_id = ANY (:manifest_ids) AND m.committed_at IS NOT NULL
 ORDER BY f.id;
 
 -- name: withdraw_files(dataset, manifest_id, ids, statuses, classes, messages)!
 -- These versions are not to be converted any more.
-UPDATE lake.file_processing_status f
+UPDATE lake.live_files f
 SET status = w.status, error_class = w.error_class, error_message = w.error_message, processed_at = clock_timestamp()
 FROM unnest(:ids::bigint[], :statuses::text[], :classes::text[], :messages::text[])
     AS w (id, status, error_class, error_message)
@@ -457,7 +512,7 @@ WHERE f.id = w.id AND f.dataset = :dataset AND f.manifest_id = :manifest_id;
 -- name: is_as_committed(dataset, manifest_id)$
 -- Whether the rows in the lake are just those of the manifest's files, and nobody asked for them to be made again.
 SELECT NOT m.replay AND NOT EXISTS (
-    SELECT FROM lake.file_processing_status f
+    SELECT FROM lake.live_files f
     WHERE f.dataset = m.dataset AND f.manifest_id = m.manifest_id
         AND f.status IN ('PENDING', 'PROCESSING', 'FAILED') AND f.rows_written IS NULL
 )
@@ -465,7 +520,7 @@ FROM lake.manifests m WHERE m.dataset = :dataset AND m.manifest_id = :manifest_i
 
 -- name: recommit_files(dataset, manifest_id)!
 -- Files whose rows are in the lake are as their commit left them.
-UPDATE lake.file_processing_status
+UPDATE lake.live_files
 SET status = 'SUCCEEDED', retry_count = 0, error_class = NULL, error_message = NULL
 WHERE dataset = :dataset AND manifest_id = :manifest_id AND status IN ('PENDING', 'PROCESSING', 'FAILED');
 
@@ -478,7 +533,7 @@ WHERE dataset = :dataset AND manifest_id = :manifest_id;
 
 -- name: replan_files(dataset, manifest_id)!
 -- Files that were being converted wait for the next attempt.
-UPDATE lake.file_processing_status SET status = 'PENDING'
+UPDATE lake.live_files SET status = 'PENDING'
 WHERE dataset = :dataset AND manifest_id = :manifest_id AND status = 'PROCESSING';
 
 -- name: replan_manifest(dataset, manifest_id)!
@@ -549,8 +604,8 @@ WHERE dataset = :dataset AND manifest_id = :manifest_id AND cardinality(:paths::
 
 -- name: output_sources(dataset)
 -- The curated files that are one raw file's, and that file's key.
-SELECT o.path, f.s3_key FROM lake.outputs o JOIN lake.file_processing_status f ON f.id = o.file_id
-WHERE o.dataset = :dataset AND o.committed ORDER BY o.path;
+SELECT o.path, f.s3_key FROM lake.outputs o JOIN lake.file_processing_status f USING (dataset, manifest_id)
+WHERE o.dataset = :dataset AND o.committed AND f.id = o.file_id ORDER BY o.path;
 
 -- name: uncommitted_keys(dataset, manifest_id, keys)
 -- Those of these keys that are neither a committed output nor the document of the records set aside.
@@ -699,26 +754,44 @@ DELETE FROM lake.alerts WHERE key = :key;
 
 -- name: file_totals()
 -- record_class: FileTotals
--- Files and bytes by dataset and state, from the files_by_status index alone.
-SELECT dataset, status, count(*) AS files, sum(size)::bigint AS bytes
-FROM lake.file_processing_status GROUP BY dataset, status;
+-- Files and bytes by dataset and state: of live files from three small indexes, of settled ones from their manifests.
+SELECT dataset, status, sum(files)::bigint AS files, sum(bytes)::bigint AS bytes FROM (
+    SELECT dataset, 'PENDING' AS status, count(*) AS files, sum(size)::bigint AS bytes
+    FROM lake.live_files WHERE status = 'PENDING' AND manifest_id IS NULL GROUP BY dataset
+    UNION ALL
+    SELECT dataset, status, count(*), sum(size)::bigint
+    FROM lake.live_files WHERE manifest_id IS NULL AND status <> 'PENDING' GROUP BY dataset, status
+    UNION ALL
+    SELECT dataset, status, count(*), sum(size)::bigint
+    FROM lake.live_files WHERE manifest_id IS NOT NULL GROUP BY dataset, status
+    UNION ALL
+    SELECT dataset, 'SUCCEEDED', sum(settled_files), sum(settled_bytes)::bigint
+    FROM lake.manifests WHERE settled_files > 0 GROUP BY dataset
+) counted
+GROUP BY dataset, status;
 
 -- ---------------------------------------------------------------- archive
+
+-- name: settled_where_they_landed(dataset, manifest_id)
+-- Manifests with settled files that were not moved, as is right where they are kept.
+SELECT DISTINCT manifest_id FROM lake.settled_files
+WHERE dataset = :dataset AND archived_key IS NULL AND (:manifest_id::text IS NULL OR manifest_id = :manifest_id)
+ORDER BY manifest_id;
 
 -- name: files_to_archive(dataset, manifest_id)
 -- record_class: ArchivableFile
 -- Raw files whose fate is committed and that still lie where they landed, or in quarantine though they succeeded;
 -- not those whose key holds a newer version by now.
 WITH misplaced AS (
-    SELECT id, s3_key, etag, size, status, archived_key, manifest_id FROM lake.file_processing_status
+    SELECT id, s3_key, etag, size, status, archived_key, manifest_id FROM lake.live_files
     WHERE dataset = :dataset AND status IN ('SUCCEEDED', 'QUARANTINED') AND archived_key IS NULL
     UNION ALL
-    SELECT id, s3_key, etag, size, status, archived_key, manifest_id FROM lake.file_processing_status
+    SELECT id, s3_key, etag, size, status, archived_key, manifest_id FROM lake.live_files
     WHERE dataset = :dataset AND status = 'SUCCEEDED' AND starts_with(archived_key, 'quarantine/')
     UNION ALL
     -- Committed once and to be done again: who moved them may have been killed before it could say so.
     SELECT f.id, f.s3_key, f.etag, f.size, f.status, f.archived_key, f.manifest_id
-    FROM lake.manifests m JOIN lake.file_processing_status f USING (dataset, manifest_id)
+    FROM lake.manifests m JOIN lake.live_files f USING (dataset, manifest_id)
     WHERE m.dataset = :dataset AND m.state <> 'COMMITTED' AND m.state <> 'RUNNING' AND m.committed_at IS NOT NULL
         AND f.status IN ('PENDING', 'FAILED') AND f.rows_written IS NOT NULL AND f.archived_key IS NULL
 )
@@ -736,20 +809,103 @@ ORDER BY f.s3_key;
 -- record_class: ArchivableFile
 -- Raw files that were moved away and landed again, once no newer version is to be looked for under their keys;
 -- `location` is where they were moved to.
-SELECT f.id, f.s3_key AS key, f.etag, f.size, f.status, f.archived_key AS location FROM lake.file_processing_status f
+SELECT f.id, f.s3_key AS key, f.etag, f.size, f.status, f.archived_key AS location FROM lake.live_files f
 WHERE f.dataset = :dataset AND f.relanded AND f.status <> 'SUPERSEDED' AND f.archived_key IS NOT NULL
     AND NOT EXISTS (
-        SELECT FROM lake.file_processing_status newer
+        SELECT FROM lake.live_files newer
         WHERE newer.dataset = f.dataset AND newer.s3_key = f.s3_key AND newer.id > f.id
             AND newer.status IN ('PENDING', 'PROCESSING', 'FAILED')
     )
 ORDER BY f.s3_key;
 
+-- name: lock_manifests_of(dataset, ids)
+-- Hold the manifests of these files, in an order in which nobody stands in another's way.
+SELECT FROM lake.manifests
+WHERE dataset = :dataset AND manifest_id IN (
+    SELECT f.manifest_id FROM lake.live_files f WHERE f.dataset = :dataset AND f.id = ANY (:ids::bigint[])
+)
+ORDER BY manifest_id FOR UPDATE;
+
+-- name: manifests_to_settle(dataset, most)
+-- Committed manifests with files that may be settled, read from the unsettled_manifests index.
+SELECT manifest_id FROM lake.manifests
+WHERE dataset = :dataset AND state = 'COMMITTED' AND NOT settled ORDER BY committed_at LIMIT :most;
+
+-- name: settle_files(dataset, manifest_id, keep, ids, keys)!
+-- Files of which nothing more is expected to change leave the live ones: those of a manifest that lie where they belong,
+-- or those that were just moved to these keys. Their manifests are locked. How many manifests those are.
+WITH place AS (
+    SELECT id, archived_key, true AS moved FROM unnest(:ids::bigint[], :keys::text[]) AS p (id, archived_key)
+    UNION ALL
+    SELECT id, archived_key, false FROM lake.live_files
+    WHERE dataset = :dataset AND manifest_id = :manifest_id AND status = 'SUCCEEDED'
+        AND (archived_key IS NOT NULL OR :keep::boolean)
+        AND NOT relanded AND archived_etag IS NULL AND archived_size IS NULL
+), gone AS (
+    DELETE FROM lake.live_files f USING place p, lake.manifests m
+    WHERE f.id = p.id AND f.dataset = :dataset AND f.status = 'SUCCEEDED'
+        AND (f.manifest_id = :manifest_id OR f.id = ANY (:ids::bigint[]))
+        AND m.dataset = f.dataset AND m.manifest_id = f.manifest_id AND m.state = 'COMMITTED'
+        AND (p.archived_key IS NOT NULL OR NOT p.moved) AND starts_with(p.archived_key, 'quarantine/') IS NOT TRUE
+        -- What the table of settled files has no room for stays.
+        AND f.landing_group = m.landing_group AND (f.glue_job_run_id IS NOT NULL OR m.engine_run_id IS NULL)
+        AND num_nulls(f.rows_read, f.rows_written, f.rows_rescued, f.rows_quarantined, f.rows_dropped, f.rows_exploded,
+            f.rows_erased) = 0
+        AND num_nonnulls(f.error_class, f.error_message) = 0
+        AND NOT EXISTS (SELECT FROM lake.settled_files s WHERE s.dataset = f.dataset AND s.s3_key = f.s3_key OFFSET 0)
+    RETURNING f.*, p.archived_key AS lies_at, nullif(f.glue_job_run_id, m.engine_run_id) AS run_id,
+        f.etag ~ '^([0-9a-f]{2})*$' AS etag_is_hex
+), added AS (
+    INSERT INTO lake.settled_files (id, size, last_modified, discovered_at, claimed_at, processed_at, rows_read,
+        rows_written, rows_rescued, rows_quarantined, rows_dropped, rows_exploded, rows_erased, retry_count, dataset,
+        manifest_id, s3_key, etag_bytes, etag_text, archived_key, glue_job_run_id)
+    SELECT id, size, last_modified, discovered_at, claimed_at, processed_at, rows_read, rows_written,
+        nullif(rows_rescued, 0), nullif(rows_quarantined, 0), nullif(rows_dropped, 0), nullif(rows_exploded, 0),
+        nullif(rows_erased, 0), nullif(retry_count, 0), dataset, manifest_id, s3_key,
+        CASE WHEN etag_is_hex THEN decode(etag, 'hex') END, CASE WHEN NOT etag_is_hex THEN etag END, lies_at, run_id
+    FROM gone ORDER BY s3_key
+    RETURNING manifest_id, size
+)
+UPDATE lake.manifests m
+SET settled_files = m.settled_files + c.files, settled_bytes = m.settled_bytes + c.bytes
+FROM (SELECT manifest_id, count(*) AS files, sum(size) AS bytes FROM added GROUP BY manifest_id) c
+WHERE m.dataset = :dataset AND m.manifest_id = c.manifest_id;
+
+-- name: mark_settled(dataset, manifest_id)!
+-- Nothing more of the manifest is to be settled until something of it changes.
+UPDATE lake.manifests SET settled = true
+WHERE dataset = :dataset AND manifest_id = :manifest_id AND state = 'COMMITTED' AND NOT settled;
+
+-- name: unsettle_files(dataset, manifest_ids, keys)!
+-- Files of these manifests, or of these keys, are to change: they are live files again, as they were. Nobody settles
+-- them meanwhile.
+WITH back AS (
+    DELETE FROM lake.settled_files s
+    WHERE s.dataset = :dataset
+        AND (:manifest_ids::text[] IS NULL OR s.manifest_id = ANY (:manifest_ids))
+        AND (:keys::text[] IS NULL OR s.s3_key = ANY (:keys))
+    RETURNING s.*
+), counted AS (
+    UPDATE lake.manifests m
+    SET settled = false, settled_files = m.settled_files - c.files, settled_bytes = m.settled_bytes - c.bytes
+    FROM (SELECT manifest_id, count(*) AS files, sum(size) AS bytes FROM back GROUP BY manifest_id) c
+    WHERE m.dataset = :dataset AND m.manifest_id = c.manifest_id
+)
+INSERT INTO lake.live_files (id, dataset, s3_key, etag, size, last_modified, landing_group, status, manifest_id,
+    glue_job_run_id, retry_count, discovered_at, claimed_at, processed_at, rows_read, rows_written, rows_rescued,
+    rows_quarantined, rows_dropped, rows_exploded, rows_erased, archived_key)
+SELECT s.id, s.dataset, s.s3_key, coalesce(encode(s.etag_bytes, 'hex'), s.etag_text), s.size, s.last_modified,
+    m.landing_group, 'SUCCEEDED', s.manifest_id, coalesce(s.glue_job_run_id, m.engine_run_id),
+    coalesce(s.retry_count, 0), s.discovered_at, s.claimed_at, s.processed_at, s.rows_read, s.rows_written,
+    coalesce(s.rows_rescued, 0), coalesce(s.rows_quarantined, 0), coalesce(s.rows_dropped, 0),
+    coalesce(s.rows_exploded, 0), coalesce(s.rows_erased, 0), s.archived_key
+FROM back s JOIN lake.manifests m USING (dataset, manifest_id);
+
 -- name: record_archived(dataset, ids, keys)!
--- Where raw files lie now.
-UPDATE lake.file_processing_status f SET archived_key = a.archived_key, relanded = false, archived_etag = NULL, archived_size = NULL
+-- Where raw files lie now that are not settled.
+UPDATE lake.live_files f SET archived_key = a.archived_key, relanded = false, archived_etag = NULL, archived_size = NULL
 FROM unnest(:ids::bigint[], :keys::text[]) AS a (id, archived_key)
-WHERE f.id = a.id AND f.dataset = :dataset;
+WHERE f.id = a.id AND f.dataset = :dataset AND f.id = ANY (:ids::bigint[]);
 
 -- name: prune_files(dataset, keep, most)$
 -- Forget the files of some manifests that were committed so long ago, each manifest as a whole: a replay of half of one
@@ -758,22 +914,57 @@ WITH done AS (
     SELECT m.manifest_id FROM lake.manifests m
     WHERE m.dataset = :dataset AND m.state = 'COMMITTED' AND m.committed_at + :keep::interval <= clock_timestamp()
         AND NOT EXISTS (
-            SELECT FROM lake.file_processing_status f
+            SELECT FROM lake.live_files f
             WHERE f.dataset = m.dataset AND f.manifest_id = m.manifest_id
                 AND f.status NOT IN ('SUPERSEDED', 'QUARANTINED')
                 AND (f.status <> 'SUCCEEDED' OR f.archived_key IS NULL OR starts_with(f.archived_key, 'quarantine/'))
         )
-        AND EXISTS (
-            SELECT FROM lake.file_processing_status f
-            WHERE f.dataset = m.dataset AND f.manifest_id = m.manifest_id AND f.status IN ('SUCCEEDED', 'SUPERSEDED')
+        AND NOT EXISTS (
+            SELECT FROM lake.settled_files s
+            WHERE s.dataset = m.dataset AND s.manifest_id = m.manifest_id AND s.archived_key IS NULL
         )
+        AND (m.settled_files > 0 OR EXISTS (
+            SELECT FROM lake.live_files f
+            WHERE f.dataset = m.dataset AND f.manifest_id = m.manifest_id AND f.status IN ('SUCCEEDED', 'SUPERSEDED')
+        ))
     ORDER BY m.committed_at LIMIT :most
 ), pruned AS (
-    DELETE FROM lake.file_processing_status f USING done
+    DELETE FROM lake.live_files f USING done
     WHERE f.dataset = :dataset AND f.manifest_id = done.manifest_id AND f.status IN ('SUCCEEDED', 'SUPERSEDED')
     RETURNING f.id
+), pruned_settled AS (
+    DELETE FROM lake.settled_files s USING done
+    WHERE s.dataset = :dataset AND s.manifest_id = done.manifest_id
+    RETURNING s.id
+), counted AS (
+    UPDATE lake.manifests m SET settled_files = 0, settled_bytes = 0
+    FROM done WHERE m.dataset = :dataset AND m.manifest_id = done.manifest_id AND m.settled_files > 0
 )
-SELECT count(*) FROM pruned;
+SELECT (SELECT count(*) FROM pruned) + (SELECT count(*) FROM pruned_settled);
+
+-- name: live_bytes()$
+-- Of the table of live files and its indexes.
+SELECT pg_total_relation_size('lake.live_files');
+
+-- name: live_rows_at_last_vacuum()$
+-- Negative where there was none.
+SELECT reltuples::bigint FROM pg_class WHERE oid = 'lake.live_files'::regclass;
+
+-- name: live_rows(most)$
+-- How many there are, as far as that goes.
+SELECT count(*) FROM (SELECT id FROM lake.live_files ORDER BY id LIMIT :most) found;
+
+-- name: wait_briefly#
+-- Whoever comes later waits behind who waits for a table.
+SET lock_timeout = '2s';
+
+-- name: rewrite_live_files#
+-- The file system gets back what is empty. Without the right to it, Postgres warns and does nothing.
+VACUUM (FULL, ANALYZE) lake.live_files;
+
+-- name: wait_as_usual#
+-- The connection is another's next.
+RESET lock_timeout;
 
 -- ---------------------------------------------------------------- requeue
 
@@ -834,7 +1025,7 @@ WHERE dataset = :dataset AND manifest_id = ANY (:manifest_ids) AND committed;
 -- record_class: ManifestFile
 -- Those of the files that have no rows in the lake.
 SELECT f.id, f.s3_key AS key, f.etag, f.size, coalesce(f.archived_key, f.s3_key) AS location
-FROM lake.file_processing_status f JOIN requeued r ON r.id = f.id
+FROM lake.live_files f JOIN requeued r ON r.id = f.id
 WHERE f.dataset = :dataset AND r.manifest_id IS NULL AND f.status IN ('QUARANTINED', 'FAILED') ORDER BY f.s3_key;
 
 -- name: replan_requeued(dataset)!
@@ -846,14 +1037,14 @@ WHERE dataset = :dataset AND manifest_id IN (SELECT manifest_id FROM requeued);
 
 -- name: requeue_members(dataset)!
 -- Every file of those manifests waits for the replay; claimed ones do so already.
-UPDATE lake.file_processing_status
+UPDATE lake.live_files
 SET status = 'PENDING', retry_count = 0, error_class = NULL, error_message = NULL
 WHERE dataset = :dataset AND manifest_id IN (SELECT manifest_id FROM requeued)
     AND status IN ('SUCCEEDED', 'FAILED') AND archived_size IS DISTINCT FROM 0;
 
 -- name: requeue_loose(dataset)
 -- Files that have no rows in the lake are claimable again; their keys.
-UPDATE lake.file_processing_status
+UPDATE lake.live_files
 SET status = 'PENDING', manifest_id = NULL, retry_count = 0, error_class = NULL, error_message = NULL, rows_read = NULL,
     rows_written = NULL, rows_rescued = NULL, rows_quarantined = NULL, rows_dropped = NULL, rows_exploded = NULL,
     rows_erased = NULL, processed_at = NULL
@@ -867,7 +1058,7 @@ RETURNING s3_key;
 -- Record a request, which concerns every file that is known by now: ids only rise.
 INSERT INTO lake.erasures (dataset, predicate, predicate_sha256, raw, requested_by, last_file_id)
 VALUES (:dataset, :predicate, :sha256, :raw, :requested_by,
-    nextval(pg_get_serial_sequence('lake.file_processing_status', 'id')))
+    nextval(pg_get_serial_sequence('lake.live_files', 'id')))
 RETURNING id;
 
 -- name: erasures(dataset)
@@ -939,8 +1130,8 @@ WHERE id > :last_file_id ORDER BY s3_key;
 
 -- name: manifest_sources(dataset, manifest_id)
 -- The raw file's key of each of a manifest's curated files that is one raw file's.
-SELECT o.path, f.s3_key FROM lake.outputs o JOIN lake.file_processing_status f ON f.id = o.file_id
-WHERE o.dataset = :dataset AND o.manifest_id = :manifest_id AND o.committed;
+SELECT o.path, f.s3_key FROM lake.outputs o JOIN lake.file_processing_status f USING (dataset, manifest_id)
+WHERE o.dataset = :dataset AND o.manifest_id = :manifest_id AND o.committed AND f.id = o.file_id;
 
 -- name: lock_sweep(dataset)$
 -- One process at a time deletes what raw files were before records were erased; ends with the transaction.
@@ -953,11 +1144,11 @@ WHERE dataset = :dataset AND manifest_id = :manifest_id AND path = ANY (:paths::
 
 -- name: count_erased(dataset, manifest_id, keys, rows)!
 -- Rows that were written are erased now, of the version whose rows the manifest has.
-UPDATE lake.file_processing_status f
+UPDATE lake.live_files f
 SET rows_written = f.rows_written - held.rows, rows_erased = coalesce(f.rows_erased, 0) + held.rows
 FROM (
     SELECT DISTINCT ON (f.s3_key) f.id, e.rows FROM unnest(:keys::text[], :rows::bigint[]) AS e (s3_key, rows)
-    JOIN lake.file_processing_status f ON f.dataset = :dataset AND f.s3_key = e.s3_key
+    JOIN lake.live_files f ON f.dataset = :dataset AND f.s3_key = e.s3_key
     WHERE f.manifest_id = :manifest_id AND f.rows_written IS NOT NULL AND f.status <> 'SUPERSEDED'
     ORDER BY f.s3_key, f.id DESC
 ) held
@@ -969,7 +1160,7 @@ WHERE f.id = held.id;
 SELECT id, s3_key AS key, coalesce(archived_size, size) AS size, 
     CASE WHEN status = 'SUPERSEDED' THEN '' ELSE coalesce(manifest_id, '') END AS manifest_id, status, archived_key,
     coalesce(rows_written, 0) AS rows_written
-FROM lake.file_processing_status
+FROM lake.file_processing_status f
 WHERE dataset = :dataset AND id <= :last_file_id AND archived_size IS DISTINCT FROM 0
     AND (
         status NOT IN ('QUARANTINED', 'SUPERSEDED') AND (rows_erased > 0 OR rows_dropped > 0)
@@ -978,8 +1169,7 @@ WHERE dataset = :dataset AND id <= :last_file_id AND archived_size IS DISTINCT F
     -- One that was never archived and has a newer version lies nowhere any more.
     AND (archived_key IS NOT NULL OR NOT EXISTS (
         SELECT FROM lake.file_processing_status newer
-        WHERE newer.dataset = :dataset AND newer.s3_key = lake.file_processing_status.s3_key
-            AND newer.id > lake.file_processing_status.id
+        WHERE newer.dataset = :dataset AND newer.s3_key = f.s3_key AND newer.id > f.id
     ))
 ORDER BY manifest_id, s3_key, id;
 
@@ -995,7 +1185,7 @@ WHERE NOT EXISTS (
 
 -- name: replace_raw(dataset, ids, before, after, etags, sizes)!
 -- Archived files from which records were erased; one of which none is left is not converted again.
-UPDATE lake.file_processing_status f
+UPDATE lake.live_files f
 SET archived_key = r.after, archived_etag = r.etag, archived_size = r.size,
     status = CASE WHEN r.size = 0 AND f.status IN ('PENDING', 'FAILED') THEN 'SUCCEEDED' ELSE f.status END
 FROM unnest(:ids::bigint[], :before::text[], :after::text[], :etags::text[], :sizes::bigint[])
@@ -1011,15 +1201,11 @@ FROM lake.file_processing_status WHERE dataset = :dataset AND id <= :last_file_i
 
 -- ---------------------------------------------------------------- reading
 
--- name: status()
--- Files by dataset and status.
-SELECT dataset, status, count(*) AS files FROM lake.file_processing_status GROUP BY dataset, status;
-
 -- name: backlog_summary(dataset)^
 -- record_class: BacklogSummary
 -- How much of a dataset is not yet converted, and since when.
 SELECT count(*) AS files, coalesce(sum(size), 0)::bigint AS bytes, min(discovered_at) AS oldest
-FROM lake.file_processing_status WHERE dataset = :dataset AND status IN ('PENDING', 'PROCESSING');
+FROM lake.live_files WHERE dataset = :dataset AND status IN ('PENDING', 'PROCESSING');
 
 -- name: files(dataset, status, key)
 -- The rows of raw files, by key and version.
@@ -1047,7 +1233,7 @@ WHERE dataset = :dataset AND s3_key = ANY (:keys) ORDER BY s3_key, id DESC;
 -- Files that the next runs convert, group by group as they would be planned.
 SELECT id, s3_key AS key, coalesce(archived_etag, etag) AS etag, coalesce(archived_size, size) AS size,
     coalesce(archived_key, s3_key) AS location, landing_group
-FROM lake.file_processing_status
+FROM lake.live_files
 WHERE dataset = :dataset AND status = 'PENDING'
 ORDER BY min(id) OVER (PARTITION BY landing_group), landing_group, id;
 
@@ -1540,7 +1726,11 @@ DELETE FROM lake.manifests WHERE dataset = :dataset;
 
 -- name: clear_files(dataset)!
 -- The same.
-DELETE FROM lake.file_processing_status WHERE dataset = :dataset;
+DELETE FROM lake.live_files WHERE dataset = :dataset;
+
+-- name: clear_settled(dataset)!
+-- The same.
+DELETE FROM lake.settled_files WHERE dataset = :dataset;
 
 -- name: clear_schemas(dataset)!
 -- The same.
@@ -1568,7 +1758,7 @@ CROSS JOIN LATERAL (
 
 -- name: insert_rebuilt_files(dataset)!
 -- Where they were found.
-INSERT INTO lake.file_processing_status (dataset, id, s3_key, etag, size, last_modified, landing_group, status,
+INSERT INTO lake.live_files (dataset, id, s3_key, etag, size, last_modified, landing_group, status,
     manifest_id, glue_job_run_id, retry_count, error_class, error_message, discovered_at, claimed_at, processed_at,
     rows_read, rows_written, rows_rescued, rows_quarantined, rows_dropped, rows_exploded, rows_erased, archived_key,
     archived_etag, archived_size)
@@ -1667,6 +1857,19 @@ UNION ALL
 SELECT 'two_versions_succeeded', s3_key, 'versions ' || string_agg(etag, ', ' ORDER BY etag) || ' are SUCCEEDED'
 FROM file WHERE status = 'SUCCEEDED' GROUP BY s3_key HAVING count(*) > 1
 UNION ALL
+SELECT 'version_twice', s3_key, 'version ' || etag || ' has ' || count(*) || ' rows'
+FROM file GROUP BY s3_key, etag HAVING count(*) > 1
+UNION ALL
+SELECT 'settled_miscounted', coalesce(m.manifest_id, s.manifest_id),
+    'it counts ' || coalesce(m.settled_files || ' settled files of ' || m.settled_bytes, 'no settled files of no')
+    || ' bytes, and has ' || coalesce(s.files, 0) || ' of ' || coalesce(s.bytes, 0)
+FROM (SELECT manifest_id, settled_files, settled_bytes FROM lake.manifests WHERE dataset = :dataset) m
+FULL JOIN (
+    SELECT manifest_id, count(*) AS files, sum(size) AS bytes FROM lake.settled_files WHERE dataset = :dataset
+    GROUP BY manifest_id
+) s USING (manifest_id)
+WHERE (coalesce(m.settled_files, 0), coalesce(m.settled_bytes, 0)) <> (coalesce(s.files, 0), coalesce(s.bytes, 0))
+UNION ALL
 SELECT 'succeeded_without_commit', s3_key, 'version ' || etag || ' is SUCCEEDED in '
     || coalesce(manifest_id || ', which ' || CASE WHEN state IS NULL THEN 'is not there' ELSE 'was never committed' END,
         'no manifest')
@@ -1733,7 +1936,8 @@ ORDER BY s3_key, id DESC;
 
 -- name: rows_by_output(dataset, manifest_id)
 -- A manifest's committed files, their rows, and the key of the one raw file that each is of, where it is of one.
-SELECT o.path, o.rows, f.s3_key FROM lake.outputs o LEFT JOIN lake.file_processing_status f ON f.id = o.file_id
+SELECT o.path, o.rows, f.s3_key FROM lake.outputs o LEFT JOIN lake.file_processing_status f 
+    ON f.dataset = o.dataset AND f.manifest_id = o.manifest_id AND f.id = o.file_id
 WHERE o.dataset = :dataset AND o.manifest_id = :manifest_id AND o.committed ORDER BY o.path;
 
 -- name: held_manifests(dataset)

@@ -36,8 +36,8 @@ class ReadingLedger(LedgerConnection):
         """Files by dataset and status; every status is there, in the order of a file's life."""
         counts: dict[str, dict[FileStatus, int]] = {}
         with self._transaction() as connection:
-            for dataset, status, files in self._queries.status(connection):
-                counts.setdefault(dataset, dict.fromkeys(FILE_STATUSES, 0))[status] = files
+            for total in self._queries.file_totals(connection):
+                counts.setdefault(total.dataset, dict.fromkeys(FILE_STATUSES, 0))[total.status] = total.files
         return dict(sorted(counts.items()))
 
     def backlog_summary(self, dataset: str) -> BacklogSummary:

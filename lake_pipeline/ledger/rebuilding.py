@@ -212,6 +212,7 @@ class Rebuild:
         self._queries.raise_attempts(self._connection)
         for clear in (
             self._queries.clear_outputs,
+            self._queries.clear_settled,
             self._queries.clear_manifests,
             self._queries.clear_files,
             self._queries.clear_schemas,

@@ -29,14 +29,15 @@ class RequeueLedger(AttemptLedger):
             LedgerError: no selector was given, or a worker is converting one of the files.
         """
         with self._selected(dataset, selectors) as connection:
-            manifests = len(list(self._queries.requeued_manifests(connection)))
+            manifests = [found for (found,) in self._queries.requeued_manifests(connection)]
+            self._unsettle(connection, dataset, manifest_ids=manifests)
             self._queries.replan_requeued(connection, dataset=dataset)
             files = self._queries.requeue_members(connection, dataset=dataset)
             loose = [key for (key,) in self._queries.requeue_loose(connection, dataset=dataset)]
             self._settle_versions(connection, dataset, loose)
             failpoint("requeue.changing")
         failpoint("requeue.changed")
-        return Requeued(files + len(loose), manifests)
+        return Requeued(files + len(loose), len(manifests))
 
     def requeue_plan(self, dataset: str, **selectors: Unpack[Selectors]) -> RequeuePlan:
         """What `requeue` would do and rewrite; nothing is changed.
