@@ -18,6 +18,7 @@ from lake_pipeline.commands import (
     dlq,
     erase,
     files,
+    importing,
     migrate,
     quarantine,
     query,
@@ -65,6 +66,7 @@ app.command(epilog='Example: lake query "select mode, count(*) from events group
 app.command(epilog="Example: lake requeue events --manifest 2026-week07.0001")(requeue.requeue)
 app.command(epilog="Example: lake erase events --where \"user_id = 'x'\" --dry-run")(erase.erase)
 app.command(epilog="Example: lake erasures events --json")(erase.erasures)
+app.command("import", epilog="Example: lake import events old/file_processing_status.csv --dry-run")(importing.import_)
 app.command(epilog="Example: lake reconcile events --inventory s3://reports/lake/daily/")(reconcile.reconcile)
 app.command(epilog="Example: lake rebuild --dry-run")(rebuild.rebuild)
 app.command(epilog="Example: lake audit events --repair --dry-run")(audit.audit)

@@ -153,6 +153,10 @@ class CatalogConflict(CatalogError):
     """The catalogue holds what this lake did not put there."""
 
 
+class ImportInvalid(LakeError):
+    """What is to be imported cannot be used."""
+
+
 class InventoryInvalid(LakeError):
     """The inventory report cannot be used."""
 

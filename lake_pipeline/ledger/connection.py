@@ -182,5 +182,6 @@ class LedgerConnection:
     def _settle_versions(self, connection: Connection, dataset: str, keys: list[str]) -> None:
         """Say of each key's new version whether it replaces rows, and be done with old ones that have none."""
         if keys:
+            self._queries.supersede_imported(connection, dataset=dataset, keys=keys)
             self._queries.attach_new_versions(connection, dataset=dataset, keys=keys)
             self._queries.supersede_old_versions(connection, dataset=dataset, keys=keys)

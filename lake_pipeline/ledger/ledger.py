@@ -8,6 +8,7 @@ from lake_pipeline.ledger.circuits import CircuitLedger
 from lake_pipeline.ledger.discovery import DiscoveryLedger
 from lake_pipeline.ledger.erasures import ErasureLedger
 from lake_pipeline.ledger.identity import IdentityLedger
+from lake_pipeline.ledger.importing import ImportLedger
 from lake_pipeline.ledger.invariants import InvariantLedger
 from lake_pipeline.ledger.notices import NoticeLedger
 from lake_pipeline.ledger.outputs import OutputLedger
@@ -20,6 +21,7 @@ from lake_pipeline.ledger.versions import VersionLedger
 
 
 class Ledger(
+    ImportLedger,
     DiscoveryLedger,
     PlanningLedger,
     RequeueLedger,
