@@ -16,6 +16,7 @@ from lake_pipeline.commands import (
     demo,
     dev,
     dlq,
+    doctor,
     erase,
     files,
     importing,
@@ -60,6 +61,7 @@ def lake(
 app.command(epilog="Example: lake demo")(demo.demo)
 app.command(epilog="Example: lake dev --port 3001")(dev.dev)
 app.command(epilog="Example: lake run events")(run.run)
+app.command(epilog="Example: lake doctor --json")(doctor.doctor)
 app.command(epilog="Example: lake status --json")(status.status)
 app.command(epilog="Example: lake files events --status QUARANTINED")(files.files)
 app.command(epilog='Example: lake query "select mode, count(*) from events group by 1"')(query.query)

@@ -221,7 +221,9 @@ WITH candidate AS (
         -- A version whose forerunner is being converted waits, so that one key never has rows twice.
         AND NOT EXISTS (
             SELECT FROM lake.file_processing_status older
-            WHERE older.dataset = f.dataset AND older.s3_key = f.s3_key AND older.status = 'PROCESSING'
+            WHERE older.dataset = f.dataset AND older.s3_key = f.s3_key
+                -- Not by the index of states, which still has every entry of a claim before that no vacuum has seen.
+                AND older.status || '' = 'PROCESSING'
         )
     ORDER BY f.id LIMIT :max_files
     FOR UPDATE OF f SKIP LOCKED
