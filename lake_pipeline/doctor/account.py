@@ -3,23 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from lake_pipeline.aws import client
-from lake_pipeline.doctor.clock import judge_clock
+from lake_pipeline.doctor.clock import judge_clock, now
 from lake_pipeline.doctor.examined import Examined
 from lake_pipeline.doctor.findings import Finding, bad, good
-
-_SILENCE = 10.0
-
-
-def asked(service: str) -> Any:
-    """A client that gives up soon."""
-    return client(service, attempts=2, silence=_SILENCE)
 
 
 def code_of(error: ClientError) -> str:
@@ -27,16 +17,16 @@ def code_of(error: ClientError) -> str:
     return str(error.response["Error"].get("Code", ""))
 
 
-def look(_: Examined) -> Iterator[Finding]:
-    sts = asked("sts")
-    before = datetime.now(UTC)
+def look(at: Examined) -> Iterator[Finding]:
+    sts = at.client("sts")
+    before = now()
     try:
         answer = sts.get_caller_identity()
     except (ClientError, BotoCoreError) as error:
         mend = "set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or run where a role is attached"
         yield bad("credentials", str(error), mend)
         return
-    after = datetime.now(UTC)
+    after = now()
     yield good("credentials", f"{answer['Arn']} in {sts.meta.region_name}")
     if date := answer["ResponseMetadata"]["HTTPHeaders"].get("date"):
         yield judge_clock("clock", parsedate_to_datetime(date), before, after)

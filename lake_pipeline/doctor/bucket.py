@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from botocore.exceptions import ClientError
 
 from lake_pipeline.discovery.bucket import LakeBucket
-from lake_pipeline.doctor.account import asked, code_of
+from lake_pipeline.doctor.account import code_of
+from lake_pipeline.doctor.clock import now
 from lake_pipeline.doctor.examined import Examined
 from lake_pipeline.doctor.findings import Finding, bad, doubtful, good
 from lake_pipeline.documents import ROOT
@@ -23,13 +24,13 @@ _OLDEST_REPORT = timedelta(days=8)
 
 
 def look(at: Examined) -> Iterator[Finding]:
-    s3, bucket = asked("s3"), at.bucket
+    s3, bucket = at.client("s3"), at.bucket
     if at.settings.events_queue is None:
         yield doubtful(
             "notification", "LAKE_EVENTS_QUEUE is not set, so prefixes are listed", "set up a queue: docs/aws-events.md"
         )
     else:
-        queue = asked("sqs").get_queue_attributes(QueueUrl=at.settings.events_queue, AttributeNames=["QueueArn"])
+        queue = at.client("sqs").get_queue_attributes(QueueUrl=at.settings.events_queue, AttributeNames=["QueueArn"])
         found = s3.get_bucket_notification_configuration(Bucket=bucket.name)
         landing = [bucket.prefix + dataset.source.prefix for dataset in at.datasets]
         yield judge_notification(found, queue["Attributes"]["QueueArn"], landing, bucket.name)
@@ -135,16 +136,16 @@ def _inventory(at: Examined) -> Finding:
         report = find_report(url)
     except (InventoryInvalid, StoreError) as error:
         return bad("inventory", str(error), mend)
-    return judge_report(report.created_at, report.bucket, at.bucket.name, datetime.now(UTC))
+    return judge_report(report.created_at, report.bucket, at.bucket.name, now())
 
 
-def judge_report(created_at: datetime, of: str, bucket: str, now: datetime) -> Finding:
+def judge_report(created_at: datetime, of: str, bucket: str, at: datetime) -> Finding:
     """Whether the newest report is of this bucket, and not older than a weekly one may be."""
     if of != bucket:
         return bad(
             "inventory", f"it is of the bucket {of}", "set LAKE_INVENTORY to the folder of this bucket's inventory"
         )
-    detail = f"the newest report is {duration_text(now - created_at)} old"
-    if now - created_at > _OLDEST_REPORT:
+    detail = f"the newest report is {duration_text(at - created_at)} old"
+    if at - created_at > _OLDEST_REPORT:
         return bad("inventory", detail, "look whether the inventory is enabled, and may write to its bucket")
     return good("inventory", detail)

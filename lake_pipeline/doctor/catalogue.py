@@ -8,7 +8,7 @@ from typing import Any
 import duckdb
 from botocore.exceptions import ClientError
 
-from lake_pipeline.doctor.account import asked, code_of
+from lake_pipeline.doctor.account import code_of
 from lake_pipeline.doctor.examined import Examined
 from lake_pipeline.doctor.findings import Finding, bad, doubtful, good
 from lake_pipeline.reports import size_text
@@ -30,26 +30,31 @@ def look_embedded(at: Examined) -> Iterator[Finding]:
 
 def look(at: Examined) -> Iterator[Finding]:
     name = at.settings.glue_database
-    glue = asked("glue")
+    glue = at.client("glue")
     try:
         glue.get_database(Name=name)
         yield good("database", f"{name} in the Glue catalogue")
     except glue.exceptions.EntityNotFoundException:
         mend = f"lake run makes it where the role has glue:CreateDatabase; or aws glue create-database … Name={name}"
         yield doubtful("database", f"there is no {name} in the Glue catalogue yet", mend)
-    group = at.settings.athena_workgroup
+    if (group := _workgroup(at)) is not None:
+        yield from judge_workgroup(group)
+    else:
+        name = at.settings.athena_workgroup
+        mend = f"aws athena create-work-group --name {name}, or set LAKE_ATHENA_WORKGROUP"
+        yield bad("workgroup", f"there is no {name}", mend)
+
+
+def _workgroup(at: Examined) -> dict[str, Any] | None:
     try:
-        found = asked("athena").get_work_group(WorkGroup=group)["WorkGroup"]
-    except ClientError as error:
-        if code_of(error) != "InvalidRequestException":
-            raise
-        yield bad(
-            "workgroup",
-            f"there is no {group}",
-            f"aws athena create-work-group --name {group}, or LAKE_ATHENA_WORKGROUP",
+        found: dict[str, Any] | None = (
+            at.client("athena").get_work_group(WorkGroup=at.settings.athena_workgroup).get("WorkGroup")
         )
-        return
-    yield from judge_workgroup(found)
+        return found
+    except ClientError as error:
+        if code_of(error) == "InvalidRequestException":
+            return None
+        raise
 
 
 def judge_workgroup(found: Mapping[str, Any]) -> Iterator[Finding]:

@@ -1,8 +1,9 @@
-"""Clocks: this machine's against another's. Pure."""
+"""Clocks: this machine's against another's."""
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+import time
+from datetime import UTC, datetime, timedelta
 
 from lake_pipeline.doctor.findings import Finding, bad, doubtful, good
 from lake_pipeline.reports import duration_text
@@ -11,6 +12,11 @@ from lake_pipeline.reports import duration_text
 _TOO_FAR = timedelta(minutes=5)
 _FAR = timedelta(seconds=30)
 _MEND = "set this machine's clock: chronyc makestep, or timedatectl set-ntp true"
+
+
+def now() -> datetime:
+    """What this machine's clock says."""
+    return datetime.fromtimestamp(time.time(), UTC)
 
 
 def judge_clock(subject: str, theirs: datetime, before: datetime, after: datetime) -> Finding:

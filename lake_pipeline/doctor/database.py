@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
+from pathlib import Path
 
-from lake_pipeline.doctor.clock import judge_clock
+from lake_pipeline.doctor.clock import judge_clock, now
 from lake_pipeline.doctor.examined import Examined
 from lake_pipeline.doctor.findings import Finding, bad, doubtful, good
 from lake_pipeline.documents import mark_key, read_document
@@ -15,9 +16,9 @@ from lake_pipeline.ledger.ledger import Ledger
 from lake_pipeline.ledger.migrations import HEAD
 from lake_pipeline.ledger.postgres import database_url, shown_url
 from lake_pipeline.reports import size_text
-from lake_pipeline.store import Store
 
 _OLDEST = 14
+_PATIENCE = timedelta(seconds=5)
 # Each process of the lake keeps up to four connections, and Dagster opens one for each query.
 _SPARE_CONNECTIONS = 20
 _WAYS_OUT = "point LAKE_DATABASE_URL and LAKE_STORE at what belongs together, restore a backup, or lake rebuild"
@@ -31,9 +32,9 @@ def look(at: Examined) -> Iterator[Finding]:
         )
         return
     url = database_url(settings)
-    before = datetime.now(UTC)
+    before = now()
     health = examine(url)
-    after = datetime.now(UTC)
+    after = now()
     yield judge_server(health, shown_url(url) if settings.database_url else f"embedded, {settings.home_dir}/postgres")
     yield judge_durability(health)
     yield judge_connections(health)
@@ -97,8 +98,10 @@ def judge_grants(health: Health) -> Finding:
 
 
 def _identity(at: Examined, url: str) -> Finding:
-    store = Store(at.settings.store_url, at.settings.encryption)
-    with Ledger.open(url, patience=timedelta()) as ledger:
+    if not at.on_s3 and not Path(at.settings.store_url).exists():
+        return good("identity", "there is no store yet")
+    store = at.store
+    with Ledger.open(url, patience=_PATIENCE) as ledger:
         there, known = stored_lake(store), ledger.known_lake()
         if there is None or known is None:
             if there is not None:

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from botocore.exceptions import ClientError
 
 from lake_pipeline import __version__
-from lake_pipeline.doctor.account import asked, code_of
+from lake_pipeline.doctor.account import code_of
 from lake_pipeline.doctor.examined import Examined
 from lake_pipeline.doctor.findings import Finding, bad, doubtful, good
 from lake_pipeline.engines.task import SCRIPT
@@ -23,16 +23,16 @@ _GONE = ("404", "NoSuchKey", "NoSuchBucket")
 
 def look(at: Examined) -> Iterator[Finding]:
     name = at.settings.glue_job or ""
-    glue = asked("glue")
+    glue = at.client("glue")
     try:
         job = glue.get_job(JobName=name)["Job"]
     except glue.exceptions.EntityNotFoundException:
         yield bad("job", f"there is no Glue job {name}", "aws glue create-job …: docs/aws.md, 4; or set LAKE_GLUE_JOB")
         return
     yield from judge_job(job)
-    yield _script(job)
-    yield _bundle(job)
-    yield _role(str(job["Role"]))
+    yield _script(at, job)
+    yield _bundle(at, job)
+    yield _role(at, str(job["Role"]))
 
 
 def judge_job(job: Mapping[str, Any]) -> Iterator[Finding]:
@@ -59,9 +59,9 @@ def judge_job(job: Mapping[str, Any]) -> Iterator[Finding]:
         yield doubtful("concurrency", "one run at a time", f"MaxConcurrentRuns as dagster.yaml's pools: {update}")
 
 
-def _script(job: Mapping[str, Any]) -> Finding:
+def _script(at: Examined, job: Mapping[str, Any]) -> Finding:
     location = str(job["Command"].get("ScriptLocation", ""))
-    body = _read(location)
+    body = _read(at, location)
     if body is None:
         return bad("script", f"there is nothing at {location or 'no location'}", _MAKE)
     if body != SCRIPT.read_bytes():
@@ -69,20 +69,20 @@ def _script(job: Mapping[str, Any]) -> Finding:
     return good("script", location)
 
 
-def _bundle(job: Mapping[str, Any]) -> Finding:
+def _bundle(at: Examined, job: Mapping[str, Any]) -> Finding:
     modules = str(job.get("DefaultArguments", {}).get("--additional-python-modules", ""))
     ours = next((each.strip() for each in modules.split(",") if each.strip().endswith(_BUNDLE)), None)
     if ours is None:
         return bad("bundle", f"the job installs {modules or 'nothing'}, and this is release {__version__}", _MAKE)
-    if not _is_there(ours):
+    if not _is_there(at, ours):
         return bad("bundle", f"there is nothing at {ours}", _MAKE)
     return good("bundle", ours)
 
 
-def _role(role: str) -> Finding:
+def _role(at: Examined, role: str) -> Finding:
     name = role.rpartition("/")[2]
     try:
-        trust = asked("iam").get_role(RoleName=name)["Role"]["AssumeRolePolicyDocument"]
+        trust = at.client("iam").get_role(RoleName=name)["Role"]["AssumeRolePolicyDocument"]
     except ClientError as error:
         if code_of(error) == "NoSuchEntity":
             return bad("role", f"there is no role {name}", "aws iam create-role …: docs/aws.md, 4")
@@ -96,10 +96,10 @@ def _role(role: str) -> Finding:
     return good("role", name)
 
 
-def _read(uri: str) -> bytes | None:
+def _read(at: Examined, uri: str) -> bytes | None:
     place = urlsplit(uri)
     try:
-        body: bytes = asked("s3").get_object(Bucket=place.netloc, Key=place.path.lstrip("/"))["Body"].read()
+        body: bytes = at.client("s3").get_object(Bucket=place.netloc, Key=place.path.lstrip("/"))["Body"].read()
         return body
     except ClientError as error:
         if code_of(error) in _GONE:
@@ -107,10 +107,10 @@ def _read(uri: str) -> bytes | None:
         raise
 
 
-def _is_there(uri: str) -> bool:
+def _is_there(at: Examined, uri: str) -> bool:
     place = urlsplit(uri)
     try:
-        asked("s3").head_object(Bucket=place.netloc, Key=place.path.lstrip("/"))
+        at.client("s3").head_object(Bucket=place.netloc, Key=place.path.lstrip("/"))
     except ClientError as error:
         if code_of(error) in _GONE:
             return False

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 
 from botocore.exceptions import ClientError
 
-from lake_pipeline.doctor.account import asked, code_of
+from lake_pipeline.doctor.account import code_of
 from lake_pipeline.doctor.examined import Examined
 from lake_pipeline.doctor.findings import Finding, bad, doubtful, good
 
@@ -14,16 +14,16 @@ _SET_UP = "docs/aws-alerts.md"
 
 
 def look(at: Examined) -> Iterator[Finding]:
-    yield _topic(at.settings.alerts_topic)
+    yield _topic(at, at.settings.alerts_topic)
     if at.settings.event_bus is not None:
-        yield _bus(at.settings.event_bus)
+        yield _bus(at, at.settings.event_bus)
 
 
-def _topic(topic: str | None) -> Finding:
+def _topic(at: Examined, topic: str | None) -> Finding:
     if topic is None:
         return doubtful("topic", "LAKE_ALERTS_TOPIC is not set, so nobody is alerted", f"set up a topic: {_SET_UP}")
     try:
-        return judge_topic(topic, asked("sns").get_topic_attributes(TopicArn=topic)["Attributes"])
+        return judge_topic(topic, at.client("sns").get_topic_attributes(TopicArn=topic)["Attributes"])
     except ClientError as error:
         if code_of(error) not in ("NotFound", "NotFoundException"):
             raise
@@ -39,9 +39,9 @@ def judge_topic(topic: str, attributes: Mapping[str, str]) -> Finding:
     return doubtful("topic", f"nobody has subscribed to {topic}", mend)
 
 
-def _bus(bus: str) -> Finding:
+def _bus(at: Examined, bus: str) -> Finding:
     try:
-        asked("events").describe_event_bus(Name=bus)
+        at.client("events").describe_event_bus(Name=bus)
     except ClientError as error:
         if code_of(error) != "ResourceNotFoundException":
             raise

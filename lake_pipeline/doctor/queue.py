@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from lake_pipeline.discovery.dead_letters import dead_letter_queue
-from lake_pipeline.doctor.account import asked
 from lake_pipeline.doctor.examined import Examined
 from lake_pipeline.doctor.findings import Finding, bad, doubtful, good
 from lake_pipeline.errors import QueueError
@@ -19,7 +18,7 @@ _RECEIVES = range(2, 11)
 
 def look(at: Examined) -> Iterator[Finding]:
     url = at.settings.events_queue or ""
-    answer = asked("sqs").get_queue_attributes(QueueUrl=url, AttributeNames=["All"])
+    answer = at.client("sqs").get_queue_attributes(QueueUrl=url, AttributeNames=["All"])
     attributes = answer["Attributes"]
     yield good("queue", f"{url}, about {attributes.get('ApproximateNumberOfMessages', '?')} messages")
     yield judge_policy(attributes, url)

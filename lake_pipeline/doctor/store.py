@@ -28,7 +28,7 @@ def look(at: Examined) -> Iterator[Finding]:
     for prefix in sorted(prefixes(at)):
         is_source = prefix in sources
         if root is None:
-            yield _probed(_store(at), prefix, _MEND_S3, is_mark=is_source)
+            yield _probed(at.store, prefix, _MEND_S3, is_mark=is_source)
         else:
             folder = root / prefix
             mend = f"chown or chmod {folder}"
@@ -36,7 +36,7 @@ def look(at: Examined) -> Iterator[Finding]:
             if not folder.is_dir() or is_source or not _may_be_used(folder):
                 yield _judge_folder(prefix, folder, mend)
             else:
-                yield _probed(_store(at), prefix, mend, is_mark=False)
+                yield _probed(at.store, prefix, mend, is_mark=False)
 
 
 def prefixes(at: Examined) -> set[str]:
@@ -46,10 +46,6 @@ def prefixes(at: Examined) -> set[str]:
         own |= {dataset.source.prefix, dataset.output.stem.rpartition("/")[0] + "/"}
         own |= {dataset.archive.prefix} if dataset.archive.prefix else set()
     return own
-
-
-def _store(at: Examined) -> Store:
-    return Store(at.settings.store_url, at.settings.encryption)
 
 
 def _probed(store: Store, prefix: str, mend: str, *, is_mark: bool) -> Finding:
