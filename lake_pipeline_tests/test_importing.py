@@ -7,6 +7,7 @@ import csv
 import gzip
 import hashlib
 import json
+import resource
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -31,8 +32,9 @@ from lake_pipeline.ledger.audit_models import KnownVersion
 from lake_pipeline.rebuild.dataset import rebuild_dataset
 from lake_pipeline.settings import load_settings
 from lake_pipeline.store import StoredObject
+from lake_pipeline_tests.command_line import LakeCommand, lake_command
 from lake_pipeline_tests.failing import armed
-from lake_pipeline_tests.lakes import event, lake_of, land, rows, states, stored
+from lake_pipeline_tests.lakes import EVENTS, event, lake_of, land, rows, states, stored
 from lake_pipeline_tests.ledgers import contents, work
 
 LATER = datetime(2100, 1, 1, tzinfo=UTC)
@@ -349,3 +351,50 @@ def test_the_verdict_on_a_file() -> None:
 def test_the_usual_names_of_columns_are_found_in_any_case() -> None:
     found = choose_columns(["ID", "S3_KEY", "Status", "updated_at", "processed_at"], Wanted())
     assert (found.key, found.state, found.etag, found.time) == ("S3_KEY", "Status", None, "processed_at")
+
+
+def test_the_command_says_what_became_of_the_files_and_repeats_without_harm(tmp_path: Path, database_url: str) -> None:
+    lake = lake_command(tmp_path / "home", database_url, EVENTS)
+    for name in ("a", "b"):
+        lake.land(f"raw/2026/week07/{name}.json", event(1))
+    rows_ = [{"s3_key": f"s3://elsewhere/raw/2026/week07/{name}.json", "status": "Done"} for name in "ab"]
+    rows_ += [{"s3_key": "s3://elsewhere/other/c.json", "status": "Done"}]
+    source = write_csv(tmp_path / "old.csv", rows_)
+
+    told = lake("import", "events", source).stderr
+    assert "3 rows are of keys of other prefixes; if they are of events, see --key-prefix" in told
+    arguments = ("import", "events", source, "--key-prefix", "s3://elsewhere/")
+    document = lake.json(*arguments, "--dry-run")
+    assert (document["rows"], document["elsewhere"]) == ({"Done": {"count": 2, "done": True}}, 1)
+    assert (document["files"]["done"], document["dry_run"]) == (2, True)
+    lines = lake(*arguments).stdout.splitlines()
+    assert lines[-1] == "1 manifests of files that are done. Next: lake run events"
+    assert lake.json("status") == {"events": {"SUCCEEDED": 2}}
+    assert lake(*arguments).stdout.splitlines()[-1].startswith("0 manifests")
+    assert "LAKE_IMPORT_DATABASE_URL" in lake("import", "events", expect=1).stderr
+
+
+@pytest.mark.slow
+def test_a_million_rows_of_a_status_table_are_done_and_memory_is_bounded(tmp_path: Path, database_url: str) -> None:
+    weeks, files = 100, 10_000
+    lake = lake_command(tmp_path / "home", database_url, EVENTS)
+    with psycopg.connect(database_url) as connection:
+        connection.execute("CREATE TABLE public.file_processing_status (s3_key text, status text)")
+        with connection.cursor().copy("COPY public.file_processing_status FROM STDIN") as copy:
+            for week in range(weeks):
+                folder = lake.home / f"store/raw/{2000 + week}/week01"
+                folder.mkdir(parents=True)
+                for number in range(files):
+                    (folder / f"{number:05d}.json").touch()
+                    key = f"raw/{2000 + week}/week01/{number:05d}.json"
+                    copy.write_row((key, "FAILED" if number % 100 == 0 else "COMPLETED"))
+    lake = LakeCommand(lake.home, {**lake.variables, "LAKE_IMPORT_DATABASE_URL": database_url})
+    importing = lake.start("import", "events", "--json")
+    told, _ = importing.communicate()
+    assert importing.returncode == 0
+    expected = {"done": 990_000, "known": 0, "waiting": 10_000, "changed": 0, "new": 0, "missing": 0}
+    document = json.loads(told)
+    assert (document["files"], document["manifests"]) == (expected, weeks)
+    assert lake.json("status") == {"events": {"SUCCEEDED": 990_000, "PENDING": 10_000}}
+    # Kilobytes, of the largest child; what a million rows would take as Python objects is more.
+    assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss < 700 * 1024
