@@ -21,6 +21,8 @@ from lake_pipeline.commands import (
     files,
     importing,
     migrate,
+    pausing,
+    prune,
     quarantine,
     query,
     rebuild,
@@ -73,6 +75,9 @@ app.command(epilog="Example: lake reconcile events --inventory s3://reports/lake
 app.command(epilog="Example: lake rebuild --dry-run")(rebuild.rebuild)
 app.command(epilog="Example: lake audit events --repair --dry-run")(audit.audit)
 app.command(epilog="Example: LAKE_MIGRATION_DATABASE_URL=postgresql://owner@host/lake lake migrate")(migrate.migrate)
+app.command(epilog='Example: lake pause --wait --reason "database upgrade"')(pausing.pause)
+app.command(epilog="Example: lake resume events")(pausing.resume)
+app.command(epilog="Example: lake prune --days 90 --dry-run")(prune.prune)
 app.add_typer(schema.app, name="schema", epilog="Example: lake schema events")
 app.add_typer(quarantine.app, name="quarantine", epilog="Example: lake quarantine list events")
 app.add_typer(dlq.app, name="dlq", epilog="Example: lake dlq list")

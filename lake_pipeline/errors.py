@@ -169,6 +169,10 @@ class CircuitOpen(LakeError):
     """A service that keeps failing is left alone for a while."""
 
 
+class LakePaused(LakeError):
+    """Nothing is begun while it is paused."""
+
+
 class NoticeFailed(LakeError):
     """A notice could not be sent."""
 

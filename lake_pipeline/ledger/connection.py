@@ -15,7 +15,7 @@ from psycopg.conninfo import conninfo_to_dict
 from psycopg_pool import ConnectionPool
 
 from lake_pipeline.errors import LeaseLost, LedgerError, LedgerUnreachable
-from lake_pipeline.ledger import audit_models, erasure_models, models
+from lake_pipeline.ledger import audit_models, erasure_models, models, pause_models
 from lake_pipeline.ledger.retrying import PATIENCE, failure, may_be_repeated, repeated
 from lake_pipeline.manifests import ManifestFile
 
@@ -49,6 +49,7 @@ _RECORDS = {
         models.ManifestRow,
         models.ManifestSummary,
         models.OutputFile,
+        pause_models.Pause,
         models.PendingWork,
         erasure_models.RawFileToSearch,
         models.Replacement,

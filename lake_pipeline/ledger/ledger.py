@@ -12,6 +12,7 @@ from lake_pipeline.ledger.importing import ImportLedger
 from lake_pipeline.ledger.invariants import InvariantLedger
 from lake_pipeline.ledger.notices import NoticeLedger
 from lake_pipeline.ledger.outputs import OutputLedger
+from lake_pipeline.ledger.pauses import PauseLedger
 from lake_pipeline.ledger.planning import PlanningLedger
 from lake_pipeline.ledger.reading import ReadingLedger
 from lake_pipeline.ledger.rebuilding import RebuildLedger
@@ -31,6 +32,7 @@ class Ledger(
     CatalogueLedger,
     ReadingLedger,
     CircuitLedger,
+    PauseLedger,
     NoticeLedger,
     IdentityLedger,
     RecordingLedger,

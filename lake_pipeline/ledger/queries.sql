@@ -1636,6 +1636,22 @@ WHERE dataset = :dataset AND manifest_id IN (SELECT manifest_id FROM replaced);
 SELECT count(*) FROM lake.file_processing_status f JOIN lake.manifests m USING (dataset, manifest_id)
 WHERE f.dataset = :dataset AND f.id <= :last_file_id AND f.status <> 'SUPERSEDED' AND m.metrics @> '{"imported": true}';
 
+-- ---------------------------------------------------------------- pauses
+
+-- name: pause(datasets, paused_by, reason)!
+-- Nothing of these is begun any more.
+INSERT INTO lake.pauses (dataset, paused_by, reason) SELECT d, :paused_by, :reason FROM unnest(:datasets::text[]) AS d
+ON CONFLICT DO NOTHING;
+
+-- name: resume(datasets)!
+-- Work of these may begin again.
+DELETE FROM lake.pauses WHERE dataset = ANY (:datasets::text[]);
+
+-- name: pauses()
+-- record_class: Pause
+-- What is paused.
+SELECT dataset, since, paused_by, reason FROM lake.pauses ORDER BY dataset;
+
 -- ---------------------------------------------------------------- invariants
 
 -- name: invariant_violations(dataset)
