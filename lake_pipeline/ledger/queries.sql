@@ -357,7 +357,8 @@ WHERE dataset = :dataset AND manifest_id = :manifest_id AND status = 'PROCESSING
 SELECT DISTINCT f.s3_key
 FROM lake.file_processing_status f
 JOIN lake.file_processing_status newer
-    ON newer.dataset = f.dataset AND newer.s3_key = f.s3_key AND newer.id > f.id AND newer.status = 'PENDING'
+    ON newer.dataset = f.dataset AND newer.s3_key = f.s3_key AND newer.id > f.id
+        AND newer.status || '' = 'PENDING' -- not by the index of states, as in claim_files
 WHERE f.dataset = :dataset AND f.manifest_id = :manifest_id AND f.status = 'PROCESSING';
 
 -- name: finish_files(dataset, manifest_id, ids, statuses, read, written, rescued, quarantined, dropped, exploded, erased, classes, messages)!
