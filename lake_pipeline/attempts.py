@@ -67,11 +67,13 @@ def run_attempt(
     for what somebody has cancelled is not to be begun again without end.
 
     Raises:
+        LakePaused: the dataset is paused; nothing was begun.
         LedgerMismatch: the ledger is not this lake's, or is older than it; nothing was begun.
         LeaseLost: another worker holds the manifest, or took it over.
         VersionsWithdrawn: new versions cannot be read; without them the manifest is committed as it was, or due again.
         LakeError: the attempt failed; the ledger says so too, and the manifest may be tried again.
     """
+    lake.ledger.check_not_paused(dataset.name)
     check_ledger(lake, [dataset])
     ledger, store = lake.ledger, lake.store
     attempt = ledger.begin_attempt(dataset.name, manifest_id, worker_name(), LEASE)

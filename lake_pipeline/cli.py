@@ -16,9 +16,13 @@ from lake_pipeline.commands import (
     demo,
     dev,
     dlq,
+    doctor,
     erase,
     files,
+    importing,
     migrate,
+    pausing,
+    prune,
     quarantine,
     query,
     rebuild,
@@ -59,16 +63,21 @@ def lake(
 app.command(epilog="Example: lake demo")(demo.demo)
 app.command(epilog="Example: lake dev --port 3001")(dev.dev)
 app.command(epilog="Example: lake run events")(run.run)
+app.command(epilog="Example: lake doctor --json")(doctor.doctor)
 app.command(epilog="Example: lake status --json")(status.status)
 app.command(epilog="Example: lake files events --status QUARANTINED")(files.files)
 app.command(epilog='Example: lake query "select mode, count(*) from events group by 1"')(query.query)
 app.command(epilog="Example: lake requeue events --manifest 2026-week07.0001")(requeue.requeue)
 app.command(epilog="Example: lake erase events --where \"user_id = 'x'\" --dry-run")(erase.erase)
 app.command(epilog="Example: lake erasures events --json")(erase.erasures)
+app.command("import", epilog="Example: lake import events old/file_processing_status.csv --dry-run")(importing.import_)
 app.command(epilog="Example: lake reconcile events --inventory s3://reports/lake/daily/")(reconcile.reconcile)
 app.command(epilog="Example: lake rebuild --dry-run")(rebuild.rebuild)
 app.command(epilog="Example: lake audit events --repair --dry-run")(audit.audit)
 app.command(epilog="Example: LAKE_MIGRATION_DATABASE_URL=postgresql://owner@host/lake lake migrate")(migrate.migrate)
+app.command(epilog='Example: lake pause --wait --reason "database upgrade"')(pausing.pause)
+app.command(epilog="Example: lake resume events")(pausing.resume)
+app.command(epilog="Example: lake prune --days 90 --dry-run")(prune.prune)
 app.add_typer(schema.app, name="schema", epilog="Example: lake schema events")
 app.add_typer(quarantine.app, name="quarantine", epilog="Example: lake quarantine list events")
 app.add_typer(dlq.app, name="dlq", epilog="Example: lake dlq list")

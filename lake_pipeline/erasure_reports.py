@@ -65,6 +65,7 @@ def _report(lake: Lake, dataset: Dataset, erasure: ErasureRow) -> dict[str, Any]
             "files_in_quarantine": not_searched.quarantined_files,
             "records_in_quarantine": not_searched.quarantined_records,
             "files_not_converted_yet": not_searched.waiting_files,
+            "files_imported": not_searched.imported_files,
             "raw_files": {file["key"]: file["unread"] for file in raw if "unread" in file},
             "extracts_to_be_made_anew": [extract.name for extract in dataset.extracts],
         },

@@ -153,6 +153,10 @@ class CatalogConflict(CatalogError):
     """The catalogue holds what this lake did not put there."""
 
 
+class ImportInvalid(LakeError):
+    """What is to be imported cannot be used."""
+
+
 class InventoryInvalid(LakeError):
     """The inventory report cannot be used."""
 
@@ -163,6 +167,10 @@ class QueueError(LakeError):
 
 class CircuitOpen(LakeError):
     """A service that keeps failing is left alone for a while."""
+
+
+class LakePaused(LakeError):
+    """Nothing is begun while it is paused."""
 
 
 class NoticeFailed(LakeError):

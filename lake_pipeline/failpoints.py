@@ -37,6 +37,9 @@ POINTS = {
     "planning.planned": "the manifest's document is written",
     "requeue.changing": "files are pending again, in a transaction that is not committed",
     "requeue.changed": "files are pending again",
+    # Import
+    "import.importing": "files that are done are in the ledger, in a transaction that is not committed",
+    "import.imported": "they are committed, and not written down",
     # Rebuild
     "rebuild.replacing": "the rebuilt rows are in the ledger, in a transaction that is not committed",
     "rebuild.replaced": "they are committed, and the mark in the store is the one before",

@@ -42,6 +42,9 @@ class Settings(BaseSettings):
     migration_database_url: str | None = Field(
         None, description="the same database as its owner, for migrations alone; default: LAKE_DATABASE_URL"
     )
+    import_database_url: str | None = Field(
+        None, description="Postgres with the table of files that `lake import` takes over, where that is no file"
+    )
     datasets: Path = Field(BUNDLED_DATASETS, description="a directory of dataset declarations")
     dagster_home: Path | None = Field(
         None, validation_alias="DAGSTER_HOME", description="Dagster's folder; default: below LAKE_HOME"

@@ -15,8 +15,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Literal
 from urllib.parse import unquote, urlsplit
 
-Kind = Literal["slow down", "internal error", "drop", "drop the answer", "cut the answer", "wrong etag", "hang"]
-_REFUSALS = {"slow down": (503, "SlowDown"), "internal error": (500, "InternalError")}
+Kind = Literal[
+    "slow down", "internal error", "drop", "drop the answer", "cut the answer", "wrong etag", "hang", "denied"
+]
+_REFUSALS = {"slow down": (503, "SlowDown"), "internal error": (500, "InternalError"), "denied": (403, "AccessDenied")}
 _HOP = ("connection", "transfer-encoding", "content-length", "date", "server", "keep-alive")
 
 

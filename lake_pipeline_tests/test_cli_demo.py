@@ -31,6 +31,7 @@ def test_the_demo_shows_every_sample_file_and_an_answer_and_may_be_repeated(shor
     assert again.stdout == first
     assert [file["manifest_id"] for file in lake.json_lines("files")] == manifests
     assert lake("audit").stdout.startswith("no difference: ")
+    assert {finding["state"] for finding in lake.json("doctor")["findings"]} == {"ok"}
     assert not (short_dir / "home" / "postgres" / "postmaster.pid").exists(), "the embedded Postgres has stopped"
 
 

@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
+import typer
 
 from docs import make_reference
+from lake_pipeline.cli import app
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -48,6 +51,27 @@ def test_the_policies_for_aws_are_json_and_allow_what_the_pages_of_its_parts_ask
     assert len(asked) > 25
     # The first where there is a key, which the page says; the second is an event, and no permission.
     assert asked - allowed == {"kms:GenerateDataKey", "s3:TestEvent"}
+
+
+def test_every_command_of_the_operators_page_is_one_with_these_options() -> None:
+    commands = typer.main.get_command(app)
+    assert isinstance(commands, typer.core.TyperGroup)
+    page = (ROOT / "docs/operations.md").read_text()
+    fenced = re.findall(r"```\n(.*?)```", page, re.DOTALL)
+    inline = re.findall(r"`([^`\n]+)`", re.sub(r"```.*?```", "", page, flags=re.DOTALL))
+    lines = [line.partition("#")[0] for text in fenced + inline for line in text.splitlines()]
+    named = [found for line in lines for found in re.findall(r"\blake ([a-z]+)((?: +(?!lake )[^\s|&;]+)*)", line)]
+    assert len(named) > 50
+    for name, rest in named:
+        assert name in commands.commands, name
+        known = {option for parameter in _parameters(commands.commands[name]) for option in parameter.opts}
+        assert {word for word in rest.split() if word.startswith("--")} <= known, f"lake {name}{rest}"
+
+
+def _parameters(command: Any) -> list[Any]:
+    """Those of a command, or of all commands of a group."""
+    inner = getattr(command, "commands", {}).values()
+    return [*command.params, *(parameter for each in inner for parameter in each.params)]
 
 
 def test_every_test_that_a_page_names_is_there() -> None:

@@ -36,8 +36,8 @@ ONE_TO_ONE: dict[str, Any] = {
     "output": {"prefix": "curated/", "format": "json", "files": "one_to_one"},
 }
 BY_QUEUE = ("discovery.received", "discovery.told")
-# Walked by test_cli_erase.py and test_erasing.py.
-BY_REQUEST = "erase."
+# Walked by test_cli_erase.py, test_erasing.py and test_importing.py.
+BY_REQUEST = ("erase.", "import.")
 ONLY_ON_S3 = ("archive.copied",)
 BY_ENGINE = ("staging.begun", "staging.written", "staging.ended")
 CASES = [

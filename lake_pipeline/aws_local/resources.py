@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+from lake_pipeline import __version__
 from lake_pipeline.aws import client
 from lake_pipeline.aws_local.server import REGION
 from lake_pipeline.engines.task import SCRIPT
@@ -12,7 +13,8 @@ from lake_pipeline.engines.task import SCRIPT
 VISIBILITY_SECONDS = 360
 MOST_RECEIVES = 3
 SCRIPT_KEY = "jobs/convert.py"
-_ACCOUNT = "123456789012"  # moto's
+# Its name only: scripts run in this Python, where all of it is installed.
+WHEELS_KEY = f"jobs/lake-pipeline-{__version__}.gluewheels.zip"
 
 
 def make_lake(name: str) -> dict[str, str]:
@@ -26,6 +28,7 @@ def make_lake(name: str) -> dict[str, str]:
     client("s3").put_bucket_notification_configuration(
         Bucket=name, NotificationConfiguration={"QueueConfigurations": [notification]}
     )
+    _put_lifecycle(name)
     topic = client("sns").create_topic(Name=f"{name}-alerts")["TopicArn"]
     client("events").create_event_bus(Name=name)
     database = name.replace("-", "_")  # Athena takes no hyphens
@@ -51,9 +54,13 @@ def make_bucket(name: str) -> str:
 def make_job(name: str, bucket: str) -> str:
     """Make the job that converts manifests, its script in this bucket; the job's name."""
     client("s3").upload_file(str(SCRIPT), bucket, SCRIPT_KEY)
+    client("s3").put_object(Bucket=bucket, Key=WHEELS_KEY, Body=b"")
+    trust = {"Effect": "Allow", "Principal": {"Service": "glue.amazonaws.com"}, "Action": "sts:AssumeRole"}
+    document = json.dumps({"Version": "2012-10-17", "Statement": [trust]})
+    role = client("iam").create_role(RoleName=name, AssumeRolePolicyDocument=document)["Role"]["Arn"]
     client("glue").create_job(
         Name=name,
-        Role=f"arn:aws:iam::{_ACCOUNT}:role/{name}",
+        Role=role,
         Command={"Name": "glueetl", "ScriptLocation": f"s3://{bucket}/{SCRIPT_KEY}", "PythonVersion": "3"},
         GlueVersion="5.1",
         WorkerType="G.1X",
@@ -61,8 +68,20 @@ def make_job(name: str, bucket: str) -> str:
         ExecutionProperty={"MaxConcurrentRuns": 4},
         MaxRetries=0,
         Timeout=120,
+        DefaultArguments={"--additional-python-modules": f"s3://{bucket}/{WHEELS_KEY}"},
     )
     return name
+
+
+def _put_lifecycle(bucket: str) -> None:
+    rules = [
+        {"ID": "uploads", "Filter": {}, "AbortIncompleteMultipartUpload": {"DaysAfterInitiation": 2}},
+        {"ID": "answers", "Filter": {"Prefix": "lake/_athena/"}, "Expiration": {"Days": 7}},
+        {"ID": "staging", "Filter": {"Prefix": "lake/_staging/"}, "Expiration": {"Days": 14}},
+    ]
+    client("s3").put_bucket_lifecycle_configuration(
+        Bucket=bucket, LifecycleConfiguration={"Rules": [rule | {"Status": "Enabled"} for rule in rules]}
+    )
 
 
 def _queues(name: str) -> tuple[str, str]:
@@ -70,7 +89,12 @@ def _queues(name: str) -> tuple[str, str]:
     sqs = client("sqs")
     dead_letters = sqs.create_queue(QueueName=f"{name}-dead-letters")["QueueUrl"]
     redrive = {"deadLetterTargetArn": _arn(dead_letters), "maxReceiveCount": MOST_RECEIVES}
-    attributes = {"VisibilityTimeout": str(VISIBILITY_SECONDS), "RedrivePolicy": json.dumps(redrive)}
+    sending = {"Effect": "Allow", "Principal": {"Service": "s3.amazonaws.com"}, "Action": "sqs:SendMessage"}
+    attributes = {
+        "VisibilityTimeout": str(VISIBILITY_SECONDS),
+        "RedrivePolicy": json.dumps(redrive),
+        "Policy": json.dumps({"Version": "2012-10-17", "Statement": [sending | {"Resource": "*"}]}),
+    }
     return sqs.create_queue(QueueName=f"{name}-arrivals", Attributes=attributes)["QueueUrl"], dead_letters
 
 

@@ -13,7 +13,7 @@ from lake_pipeline.commands.options import DatasetNames
 from lake_pipeline.commands.progress import RunDisplay
 from lake_pipeline.dataset import Dataset
 from lake_pipeline.draining import draining
-from lake_pipeline.errors import RunFailed
+from lake_pipeline.errors import LakePaused, RunFailed
 from lake_pipeline.lake import Lake, open_lake
 from lake_pipeline.ledger.models import FILE_STATUSES
 from lake_pipeline.reports import note, print_table
@@ -31,7 +31,7 @@ def run(
     """Find new files by listing and convert them, until nothing is pending.
 
     Runs the same assets on the same instance as the daemon of lake dev, so that the UI shows them.
-    Exits with 1 where a file or a manifest has failed for good.
+    Exits with 1 where a file or a manifest has failed for good, or all is paused.
 
     Told to stop by SIGTERM, it begins nothing more, lets what is under way end within LAKE_GRACE_SECONDS or else gives
     it back, says what is left, and exits with 0. Ctrl-C and a second SIGTERM do not wait.
@@ -46,7 +46,7 @@ def run(
     keys = _read_keys(files_from) if files_from is not None else None
     settings = load_settings()
     with draining(settings.grace_seconds, lambda: _note_told(settings)) as drain, open_lake(settings) as lake:
-        chosen = lake.chosen(datasets)
+        chosen = _not_paused(lake, lake.chosen(datasets))
         with RunDisplay(lake) as display:
             try:
                 run_datasets(lake, chosen, display.tell, keys=keys, verbose=verbose, is_told_to_stop=drain.told.is_set)
@@ -61,6 +61,21 @@ def run(
             _refuse_failures(lake, chosen)
         else:
             _refuse_failed_keys(lake, chosen[0], keys)
+
+
+def _not_paused(lake: Lake, chosen: list[Dataset]) -> list[Dataset]:
+    """Those of the datasets of which work may begin; the others are noted, or refused where they are all.
+
+    Raises:
+        LakePaused: nothing is left.
+    """
+    pauses = [found for dataset in chosen if (found := lake.ledger.pauses().get(dataset.name))]
+    if pauses and len(pauses) == len(chosen):
+        raise LakePaused("; ".join(map(str, pauses)) + "; lake resume")
+    for pause in pauses:
+        note(f"{pause}; left out")
+    paused = {pause.dataset for pause in pauses}
+    return [dataset for dataset in chosen if dataset.name not in paused]
 
 
 def _note_told(settings: Settings) -> None:

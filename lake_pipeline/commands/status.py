@@ -34,6 +34,8 @@ def status(dataset: MaybeDatasetName = None, json: Json = False) -> None:
         print_table(["dataset", *FILE_STATUSES, "backlog", "age"], rows)
         _print_manifests(lake, names, _MANIFESTS_OF_ONE if dataset else _MANIFESTS)
         _note_circuits(lake)
+        for pause in lake.ledger.pauses().values():
+            note(f"{pause}; lake resume {pause.dataset}")
 
 
 def _print_manifests(lake: Lake, names: list[str], most: int) -> None:

@@ -51,13 +51,15 @@ def metrics_sensor() -> dg.SensorDefinition:
 
 
 def _told_by_the_ledger(lake: Lake, attempt: str) -> bool:
-    """Whether the run's attempt is a failed one by the ledger, which then says so, or was overtaken by another."""
+    """Whether the ledger says so, its attempt having failed; or the attempt was overtaken, or its dataset is paused."""
     dataset, _, rest = attempt.partition("/")
     manifest_id, _, number = rest.rpartition("/")
     if dataset not in lake.datasets:
         return False
     manifest = lake.ledger.manifest(dataset, manifest_id)
-    if manifest.attempt < int(number) or (manifest.attempt == int(number) and manifest.state != "FAILED"):
+    if manifest.attempt < int(number):
+        return dataset in lake.ledger.pauses()  # which refuses runs that were queued before, on purpose
+    if manifest.attempt == int(number) and manifest.state != "FAILED":
         return False
     tell(lake, lake.dataset(dataset))
     return True

@@ -69,6 +69,8 @@ def extracts_sensor(dataset: Dataset, job: UnresolvedAssetJobDefinition) -> dg.S
         default_status=dg.DefaultSensorStatus.RUNNING,
     )
     def extracts(context: dg.SensorEvaluationContext, lake: LakeResource) -> dg.RunRequest | dg.SkipReason:
+        if pause := lake.lake.ledger.pauses().get(dataset.name):
+            return dg.SkipReason(str(pause))
         stale = stale_extracts(lake.lake, dataset)
         if not stale:
             return dg.SkipReason("every extract shows the table as it is")

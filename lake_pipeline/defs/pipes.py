@@ -14,7 +14,12 @@ from lake_pipeline.engines.task import SCRIPT, Task
 from lake_pipeline.settings import Settings
 
 # An engine knows the store and no database.
-_NOT_FOR_ENGINES = ("LAKE_DATABASE_URL", "LAKE_MIGRATION_DATABASE_URL", "LAKE_DAGSTER_DATABASE_URL")
+_NOT_FOR_ENGINES = (
+    "LAKE_DATABASE_URL",
+    "LAKE_MIGRATION_DATABASE_URL",
+    "LAKE_DAGSTER_DATABASE_URL",
+    "LAKE_IMPORT_DATABASE_URL",
+)
 
 
 def run_script(context: dg.AssetExecutionContext, settings: Settings, task: Task) -> None:

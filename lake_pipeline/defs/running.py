@@ -136,7 +136,7 @@ def _run_dataset(
             raise EngineError(f"{dataset.name} {again[0].manifest_id} cannot be begun; `lake dev` shows its run's log")
         instance.add_dynamic_partitions(partitions, [manifest.manifest_id for manifest in due])
         for manifest in due:
-            if is_told_to_stop():
+            if is_told_to_stop() or dataset.name in lake.ledger.pauses():
                 break
             tell(Progress(dataset.name, manifest=manifest))
             try:
@@ -161,7 +161,7 @@ def _next(
     is_told_to_stop: Callable[[], bool],
 ) -> list[DueManifest]:
     """The manifests to run now; where others are at work, what they leave over once they have ended or died."""
-    while not is_told_to_stop():
+    while not is_told_to_stop() and dataset.name not in lake.ledger.pauses():
         if due := due_work(lake, dataset, flush=True, limit=_AT_ONCE, backoff=timedelta(), keys=keys):
             return due
         running = lake.ledger.pending_work(dataset.name, dataset.batch.max_retries).running

@@ -26,6 +26,8 @@ def work_schedule(dataset: Dataset, declared: Schedule, job: UnresolvedAssetJobD
     def work(context: dg.ScheduleEvaluationContext, lake: LakeResource) -> list[dg.RunRequest] | dg.SkipReason:
         at = lake.lake
         finish_interrupted(at, dataset)
+        if pause := at.ledger.pauses().get(dataset.name):
+            return dg.SkipReason(str(pause))
         # The schedule says when, so nothing waits for max_wait.
         due = due_work(at, dataset, flush=True, limit=RUNS_PER_TICK)
         if not due:

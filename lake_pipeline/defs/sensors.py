@@ -62,6 +62,8 @@ def work_sensor(dataset: Dataset, job: UnresolvedAssetJobDefinition) -> dg.Senso
         check_ledger(at, [dataset])
         fail_orphans(context.instance)
         finish_interrupted(at, dataset)
+        if pause := at.ledger.pauses().get(dataset.name):
+            return dg.SkipReason(str(pause))
         failing = at.ledger.open_circuits().get(at.settings.engine)
         if failing is not None and failing.state(at.ledger.now()) == "open":
             # A run begun now would only use up one of its manifest's tries.

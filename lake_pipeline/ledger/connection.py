@@ -15,7 +15,7 @@ from psycopg.conninfo import conninfo_to_dict
 from psycopg_pool import ConnectionPool
 
 from lake_pipeline.errors import LeaseLost, LedgerError, LedgerUnreachable
-from lake_pipeline.ledger import audit_models, erasure_models, models
+from lake_pipeline.ledger import audit_models, erasure_models, models, pause_models
 from lake_pipeline.ledger.retrying import PATIENCE, failure, may_be_repeated, repeated
 from lake_pipeline.manifests import ManifestFile
 
@@ -49,6 +49,7 @@ _RECORDS = {
         models.ManifestRow,
         models.ManifestSummary,
         models.OutputFile,
+        pause_models.Pause,
         models.PendingWork,
         erasure_models.RawFileToSearch,
         models.Replacement,
@@ -214,5 +215,8 @@ class LedgerConnection:
     def _settle_versions(self, connection: Connection, dataset: str, keys: list[str]) -> None:
         """Say of each key's new version whether it replaces rows, and be done with old ones that have none."""
         if keys:
+            imported = [key for (key,) in self._queries.settled_imported(connection, dataset=dataset, keys=keys)]
+            self._unsettle(connection, dataset, keys=imported)
+            self._queries.supersede_imported(connection, dataset=dataset, keys=keys)
             self._queries.attach_new_versions(connection, dataset=dataset, keys=keys)
             self._queries.supersede_old_versions(connection, dataset=dataset, keys=keys)

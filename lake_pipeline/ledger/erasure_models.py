@@ -73,3 +73,4 @@ class NotSearched:
     quarantined_files: int
     quarantined_records: int
     waiting_files: int
+    imported_files: int

@@ -214,7 +214,10 @@ class ErasureLedger(AttemptLedger):
     def not_searched(self, dataset: str, last_file_id: int) -> NotSearched:
         """What an erasure cannot look into."""
         with self._transaction() as connection:
-            return NotSearched(*self._queries.not_searched(connection, dataset=dataset, last_file_id=last_file_id))
+            those = {"dataset": dataset, "last_file_id": last_file_id}
+            imported = self._queries.imported_files(connection, **those)
+            files, records, waiting = self._queries.not_searched(connection, **those)
+            return NotSearched(files, records, waiting, imported)
 
     def _add_step(
         self,

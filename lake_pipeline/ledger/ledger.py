@@ -9,9 +9,11 @@ from lake_pipeline.ledger.circuits import CircuitLedger
 from lake_pipeline.ledger.discovery import DiscoveryLedger
 from lake_pipeline.ledger.erasures import ErasureLedger
 from lake_pipeline.ledger.identity import IdentityLedger
+from lake_pipeline.ledger.importing import ImportLedger
 from lake_pipeline.ledger.invariants import InvariantLedger
 from lake_pipeline.ledger.notices import NoticeLedger
 from lake_pipeline.ledger.outputs import OutputLedger
+from lake_pipeline.ledger.pauses import PauseLedger
 from lake_pipeline.ledger.planning import PlanningLedger
 from lake_pipeline.ledger.reading import ReadingLedger
 from lake_pipeline.ledger.rebuilding import RebuildLedger
@@ -21,6 +23,7 @@ from lake_pipeline.ledger.versions import VersionLedger
 
 
 class Ledger(
+    ImportLedger,
     DiscoveryLedger,
     PlanningLedger,
     RequeueLedger,
@@ -31,6 +34,7 @@ class Ledger(
     CatalogueLedger,
     ReadingLedger,
     CircuitLedger,
+    PauseLedger,
     NoticeLedger,
     IdentityLedger,
     RecordingLedger,

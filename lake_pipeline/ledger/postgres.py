@@ -54,6 +54,15 @@ def migration_url(settings: Settings) -> str:
     return database_url(settings)
 
 
+def import_url(settings: Settings) -> str:
+    """The libpq URL of `LAKE_IMPORT_DATABASE_URL`, the database of an old system.
+
+    Raises:
+        SettingsError: it is not a Postgres URL.
+    """
+    return _with_scheme(settings.import_database_url or "", "postgresql", "LAKE_IMPORT_DATABASE_URL")
+
+
 def sqlalchemy_url(url: str, driver: str) -> str:
     """A libpq URL as SQLAlchemy wants it, for the driver `psycopg2` or `psycopg`.
 
@@ -70,7 +79,7 @@ def shown_url(url: str) -> str:
     return re.sub(r"([?&]\w*password=)[^&]*", r"\1***", hidden, flags=re.IGNORECASE)
 
 
-def _with_scheme(url: str, scheme: str) -> str:
+def _with_scheme(url: str, scheme: str, variable: str = "LAKE_DATABASE_URL") -> str:
     text = _SCHEME.sub(f"{scheme}://", url, count=1)
     try:
         if _SCHEME.match(url):
@@ -79,6 +88,6 @@ def _with_scheme(url: str, scheme: str) -> str:
     except ProgrammingError:
         pass  # its message would show a part of the password
     raise SettingsError(
-        "LAKE_DATABASE_URL must look like postgresql://user:password@host:5432/database, with every other character of"
+        f"{variable} must look like postgresql://user:password@host:5432/database, with every other character of"
         " a name or password than letters, digits and ._~- percent-encoded"
     ) from None

@@ -1812,6 +1812,58 @@ SELECT setval('lake.file_processing_status_id_seq', found.last) FROM (
     ) AS last
 ) found WHERE found.last >= (SELECT last_value FROM lake.file_processing_status_id_seq);
 
+-- ---------------------------------------------------------------- import
+
+-- name: imported_is_told(dataset, manifest_id)!
+-- Nothing was converted, so there is nothing to tell.
+UPDATE lake.manifests SET told_attempt = attempt, told_planned_at = planned_at
+WHERE dataset = :dataset AND manifest_id = :manifest_id;
+
+-- name: settled_imported(dataset, keys)
+-- The keys of those of the following that are settled.
+SELECT s.s3_key FROM lake.settled_files s JOIN lake.manifests m USING (dataset, manifest_id)
+WHERE s.dataset = :dataset AND s.s3_key = ANY (:keys::text[]) AND m.metrics @> '{"imported": true}';
+
+-- name: supersede_imported(dataset, keys)!
+-- A file that another system has converted has no rows here, so a new version takes its place without the files that it
+-- was imported with. Their commit is written down anew.
+WITH replaced AS (
+    UPDATE lake.live_files f SET status = 'SUPERSEDED'
+    FROM lake.manifests m
+    WHERE f.dataset = :dataset AND f.s3_key = ANY (:keys::text[]) AND f.status = 'SUCCEEDED'
+        AND m.dataset = f.dataset AND m.manifest_id = f.manifest_id AND m.state = 'COMMITTED'
+        AND m.metrics @> '{"imported": true}'
+        AND EXISTS (
+            SELECT FROM lake.live_files newer
+            WHERE newer.dataset = f.dataset AND newer.s3_key = f.s3_key AND newer.id > f.id
+                AND newer.status = 'PENDING'
+        )
+    RETURNING f.manifest_id
+)
+UPDATE lake.manifests SET recorded_changes = NULL
+WHERE dataset = :dataset AND manifest_id IN (SELECT manifest_id FROM replaced);
+
+-- name: imported_files(dataset, last_file_id)$
+-- Files that another system has converted, so that none of their rows is here.
+SELECT count(*) FROM lake.file_processing_status f JOIN lake.manifests m USING (dataset, manifest_id)
+WHERE f.dataset = :dataset AND f.id <= :last_file_id AND f.status <> 'SUPERSEDED' AND m.metrics @> '{"imported": true}';
+
+-- ---------------------------------------------------------------- pauses
+
+-- name: pause(datasets, paused_by, reason)!
+-- Nothing of these is begun any more.
+INSERT INTO lake.pauses (dataset, paused_by, reason) SELECT d, :paused_by, :reason FROM unnest(:datasets::text[]) AS d
+ON CONFLICT DO NOTHING;
+
+-- name: resume(datasets)!
+-- Work of these may begin again.
+DELETE FROM lake.pauses WHERE dataset = ANY (:datasets::text[]);
+
+-- name: pauses()
+-- record_class: Pause
+-- What is paused.
+SELECT dataset, since, paused_by, reason FROM lake.pauses ORDER BY dataset;
+
 -- ---------------------------------------------------------------- invariants
 
 -- name: invariant_violations(dataset)

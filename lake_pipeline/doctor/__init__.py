@@ -1,0 +1,1 @@
+"""Whether a machine and an account are as the lake needs them, thing by thing, and what mends what is not."""
