@@ -17,6 +17,7 @@ from lake_pipeline.commands import (
     dev,
     dlq,
     erase,
+    estimate,
     files,
     migrate,
     quarantine,
@@ -59,6 +60,7 @@ def lake(
 app.command(epilog="Example: lake demo")(demo.demo)
 app.command(epilog="Example: lake dev --port 3001")(dev.dev)
 app.command(epilog="Example: lake run events")(run.run)
+app.command(epilog="Example: lake estimate events --engine glue")(estimate.estimate)
 app.command(epilog="Example: lake status --json")(status.status)
 app.command(epilog="Example: lake files events --status QUARANTINED")(files.files)
 app.command(epilog='Example: lake query "select mode, count(*) from events group by 1"')(query.query)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from lake_pipeline.ledger.audit import AuditLedger
 from lake_pipeline.ledger.catalogue import CatalogueLedger
 from lake_pipeline.ledger.circuits import CircuitLedger
+from lake_pipeline.ledger.costs import CostLedger
 from lake_pipeline.ledger.discovery import DiscoveryLedger
 from lake_pipeline.ledger.erasures import ErasureLedger
 from lake_pipeline.ledger.identity import IdentityLedger
@@ -30,6 +31,7 @@ class Ledger(
     ReadingLedger,
     CircuitLedger,
     NoticeLedger,
+    CostLedger,
     IdentityLedger,
     RecordingLedger,
     RebuildLedger,
