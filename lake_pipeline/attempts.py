@@ -123,6 +123,18 @@ def run_attempt(
     return Outcome(manifest, attempt, results, archived, cost)
 
 
+def call_off(lake: Lake, dataset: Dataset, manifest_ids: list[str]) -> None:
+    """Count manifests as failed that were due and not begun yet, because somebody has cancelled the run of them.
+
+    As good as it goes: who is told to end has no time for more.
+    """
+    with suppress(LakeError):
+        for manifest_id in manifest_ids:
+            if lake.ledger.manifest(dataset.name, manifest_id).state in ("PLANNED", "FAILED"):
+                attempt = lake.ledger.begin_attempt(dataset.name, manifest_id, worker_name(), LEASE)
+                lake.ledger.fail_attempt(dataset.name, manifest_id, attempt, "cancelled")
+
+
 def _reason(error: Exception) -> str:
     """What the ledger says of a failed attempt."""
     return str(error) if isinstance(error, LakeError) else f"{type(error).__name__}: {error}"
