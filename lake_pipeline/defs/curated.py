@@ -31,6 +31,7 @@ class Curated:
 def curated_spec(dataset: Dataset, engine: str) -> dg.AssetSpec:
     return dg.AssetSpec(
         asset_key(dataset, "curated"),
+        skippable=True,  # its materializations are told one by one
         deps=[asset_key(dataset, "raw")],
         description=dataset.description or f"Rows of {dataset.name} under {dataset.output.prefix}.",
         group_name=dataset.name,

@@ -18,6 +18,7 @@ _SHOWN = 20
 def raw_spec(dataset: Dataset) -> dg.AssetSpec:
     return dg.AssetSpec(
         asset_key(dataset, "raw"),
+        skippable=True,  # its materializations are told one by one
         description=f"Raw files of {dataset.name} under {dataset.source.prefix}, one partition a manifest.",
         group_name=dataset.name,
         owners=dataset.owners,

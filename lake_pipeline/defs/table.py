@@ -16,6 +16,7 @@ from lake_pipeline.lake import Lake
 def table_spec(dataset: Dataset) -> dg.AssetSpec:
     return dg.AssetSpec(
         asset_key(dataset, "table"),
+        skippable=True,  # its materializations are told one by one
         deps=[asset_key(dataset, "curated")],
         description=f"The table {dataset.name} in the catalogue: what `lake query` reads.",
         group_name=dataset.name,
