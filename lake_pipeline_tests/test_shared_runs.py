@@ -15,6 +15,7 @@ from typing import Any
 import dagster as dg
 import pytest
 from dagster._core.storage.partition_status_cache import get_and_update_asset_status_cache_value
+from dagster_shared.serdes import serialize_value
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -203,6 +204,25 @@ def test_what_a_run_that_is_under_way_takes_is_not_asked_for_again(lake: Lake, a
         (again,) = requests(tick(definitions, instance, "events_work"))[:1]
     assert again.tags["dagster/asset_partition_range_start"] == "2026-week07.0001"
     assert again.run_key != asked.run_key
+
+
+def test_what_dagster_keeps_of_a_manifest_does_not_grow_with_its_files(
+    tmp_path: Path, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with lake_of(monkeypatch, tmp_path, database_url) as lake:
+        for number in range(50):
+            land(lake, f"raw/2026/week07/{number:04}.json", "\x89PNG" if number % 2 else event(number))
+        for number in range(400):
+            land(lake, f"raw/2026/week08/{number:04}.json", "\x89PNG" if number % 2 else event(number))
+        run(lake)
+        with open_instance(lake.settings) as instance:
+            logs = {
+                record.tags["dagster/partition"]: instance.all_logs(record.run_id) for record in instance.get_runs()
+            }
+    few, many = (logs[f"2026-week{week}.0001"] for week in ("07", "08"))
+    assert len(few) == len(many)
+    sizes = [sum(len(serialize_value(entry)) for entry in log) for log in (few, many)]
+    assert sizes[1] < 1.1 * sizes[0]
 
 
 def test_a_backfill_does_committed_manifests_of_a_range_anew(lake: Lake) -> None:

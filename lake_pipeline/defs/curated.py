@@ -15,6 +15,9 @@ from lake_pipeline.defs.keys import asset_key
 from lake_pipeline.defs.metadata import curated_metadata
 from lake_pipeline.lake import Lake
 
+# A run's log must not grow with its files.
+_SHOWN = 20
+
 
 @dataclass(frozen=True)
 class Curated:
@@ -51,9 +54,11 @@ def curate(context: dg.AssetExecutionContext, lake: Lake, dataset: Dataset, mani
     key, pages = asset_key(dataset, "curated"), dict[str, Any]()
     engine = engine_of(context, lake, pages)
     outcome = run_attempt(lake, dataset, manifest_id, engine, lambda: is_cancelled(context))
-    for file in outcome.results.files:
-        if file.status != "SUCCEEDED":
-            context.log.warning(f"{file.status}: {file.key}: {file.error_message}")
+    lost = [file for file in outcome.results.files if file.status != "SUCCEEDED"]
+    for file in lost[:_SHOWN]:
+        context.log.warning(f"{file.status}: {file.key}: {file.error_message}")
+    if len(lost) > _SHOWN:
+        context.log.warning(f"and {len(lost) - _SHOWN:,} more: lake files {dataset.name}")
     checks = [conservation(dataset, outcome, lake.store, key), *declared_results(outcome.results.checks, key)]
     return Curated(curated_metadata(dataset, outcome, lake.store) | pages, checks)
 
