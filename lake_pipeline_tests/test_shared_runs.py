@@ -19,6 +19,7 @@ from dagster_shared.serdes import serialize_value
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lake_pipeline.attempts import call_off
 from lake_pipeline.dataset import Batch
 from lake_pipeline.defs.factory import lake_definitions
 from lake_pipeline.defs.instance import open_instance
@@ -189,6 +190,20 @@ def test_a_run_that_was_killed_is_begun_again_where_it_was(lake: Lake, asked: dg
     assert ids(lake) == ["e1", "e3", "e4"]
     # What was there already is shown as it is.
     assert set(materialized(lake)["table"]) == set("134")
+
+
+@pytest.mark.usefixtures("asked")
+def test_manifests_of_a_cancelled_run_that_were_not_begun_have_failed_once(lake: Lake) -> None:
+    ids = [f"2026-week07.000{number}" for number in (3, 4)]
+    call_off(lake, lake.dataset("events"), ids)
+    assert {number: state for number, (state, _) in states(lake).items()} == {
+        "1": "PLANNED",
+        "2": "PLANNED",
+        "3": "FAILED",
+        "4": "FAILED",
+    }
+    assert {lake.ledger.manifest("events", name).failures for name in ids} == {1}
+    assert lake.ledger.manifest("events", ids[0]).error_message == "cancelled"
 
 
 def test_what_a_run_that_is_under_way_takes_is_not_asked_for_again(lake: Lake, asked: dg.RunRequest) -> None:
