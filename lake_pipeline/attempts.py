@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import timedelta
+from typing import Any
 
 from lake_pipeline.archiving import archive
 from lake_pipeline.backoff import pauses
 from lake_pipeline.catalog.contract import catalog_of
+from lake_pipeline.costing import attempt_bill
 from lake_pipeline.dataset import Dataset
 from lake_pipeline.engines.task import Task, read_results
 from lake_pipeline.errors import (
@@ -46,23 +49,25 @@ _RACES = 10
 
 @dataclass(frozen=True)
 class Outcome:
-    """A committed attempt."""
+    """A committed attempt; `bill` is what it took, as costs/bill.py has it."""
 
     manifest: Manifest
     attempt: int
     results: Results
     archived: int
+    bill: dict[str, Any]
 
 
 def run_attempt(
     lake: Lake,
     dataset: Dataset,
     manifest_id: str,
-    engine: Callable[[Task], None],
+    engine: Callable[[Task], float | None],
     is_unwanted: Callable[[], bool] = lambda: False,
 ) -> Outcome:
     """Convert a manifest with `engine`, then publish, commit, clean and archive it.
 
+    `engine` has the results document in the store, and returns the DPU-seconds that AWS bills for it, if it does.
     An attempt that is interrupted is given back, as if it had not been begun; if it then `is_unwanted`, it has failed,
     for what somebody has cancelled is not to be begun again without end.
 
@@ -75,14 +80,14 @@ def run_attempt(
     """
     lake.ledger.check_not_paused(dataset.name)
     check_ledger(lake, [dataset])
-    ledger, store = lake.ledger, lake.store
+    ledger, store, began = lake.ledger, lake.store, time.monotonic()
     attempt = ledger.begin_attempt(dataset.name, manifest_id, worker_name(), LEASE)
     try:
         with heartbeat(ledger, dataset.name, manifest_id, attempt):
             failpoint("attempt.begun")
             _check_format(lake, dataset)
             manifest = current_manifest(ledger, store, dataset, manifest_id)
-            results, leftovers = _convert_and_publish(lake, dataset, manifest, attempt, engine)
+            results, leftovers, dpu_seconds = _convert_and_publish(lake, dataset, manifest, attempt, engine)
     except LeaseLost:
         with suppress(LakeError):  # the next pass does it then
             clear_attempt(lake, dataset.name, manifest_id, attempt)
@@ -114,8 +119,22 @@ def run_attempt(
     # Only now, for until then readers were still sent to the files of the attempt before.
     clean(dataset.name, leftovers, store, ledger)
     archived = archive(dataset, store, ledger, manifest_id)
+    cost = attempt_bill(lake.settings, dataset, manifest, results, time.monotonic() - began, dpu_seconds)
+    ledger.record_cost(dataset.name, manifest_id, attempt, cost)
     tell(lake, dataset)
-    return Outcome(manifest, attempt, results, archived)
+    return Outcome(manifest, attempt, results, archived, cost)
+
+
+def call_off(lake: Lake, dataset: Dataset, manifest_ids: list[str]) -> None:
+    """Count manifests as failed that were due and not begun yet, because somebody has cancelled the run of them.
+
+    As good as it goes: who is told to end has no time for more.
+    """
+    with suppress(LakeError):
+        for manifest_id in manifest_ids:
+            if lake.ledger.manifest(dataset.name, manifest_id).state in ("PLANNED", "FAILED"):
+                attempt = lake.ledger.begin_attempt(dataset.name, manifest_id, worker_name(), LEASE)
+                lake.ledger.fail_attempt(dataset.name, manifest_id, attempt, "cancelled")
 
 
 def _reason(error: Exception) -> str:
@@ -143,12 +162,13 @@ def _check_format(lake: Lake, dataset: Dataset) -> None:
 
 
 def _convert_and_publish(
-    lake: Lake, dataset: Dataset, manifest: Manifest, attempt: int, engine: Callable[[Task], None]
-) -> tuple[Results, list[str]]:
-    """The results, and what earlier attempts left under final names.
+    lake: Lake, dataset: Dataset, manifest: Manifest, attempt: int, engine: Callable[[Task], float | None]
+) -> tuple[Results, list[str], float | None]:
+    """The results, what earlier attempts left under final names, and the DPU-seconds of all conversions.
 
     Converted anew where the schema was changed meanwhile, or rows were to be erased.
     """
+    dpu_seconds: float | None = None
     for race in range(_RACES):
         erasures = lake.ledger.standing_erasures(dataset.name)
         task = Task(
@@ -163,12 +183,13 @@ def _convert_and_publish(
             erasures=[asdict(erasure) for erasure in erasures if erasure.concerns(manifest)],
             newest_erasure=max((erasure.id for erasure in erasures), default=0),
         )
-        engine(task)
+        if billed := engine(task):
+            dpu_seconds = (dpu_seconds or 0.0) + billed
         failpoint("attempt.converted")
         results = read_results(lake.store, task)
         withdraw_failed(lake, dataset, manifest.manifest_id, attempt, results)
         try:
-            return results, publish(task, results, lake.store, lake.ledger)
+            return results, publish(task, results, lake.store, lake.ledger), dpu_seconds
         except (SchemaRaced, ErasureRaced):
             if race + 1 == _RACES:
                 raise

@@ -18,6 +18,7 @@ from lake_pipeline.commands import (
     dlq,
     doctor,
     erase,
+    estimate,
     files,
     importing,
     migrate,
@@ -64,6 +65,7 @@ app.command(epilog="Example: lake demo")(demo.demo)
 app.command(epilog="Example: lake dev --port 3001")(dev.dev)
 app.command(epilog="Example: lake run events")(run.run)
 app.command(epilog="Example: lake doctor --json")(doctor.doctor)
+app.command(epilog="Example: lake estimate events --engine glue")(estimate.estimate)
 app.command(epilog="Example: lake status --json")(status.status)
 app.command(epilog="Example: lake files events --status QUARANTINED")(files.files)
 app.command(epilog='Example: lake query "select mode, count(*) from events group by 1"')(query.query)

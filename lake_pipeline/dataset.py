@@ -87,6 +87,10 @@ class Batch(_Strict):
         timedelta(minutes=15), description="how long an incomplete manifest waits for more files"
     )
     max_retries: PositiveInt = Field(3, description="how often a failed file or manifest is tried again")
+    run_manifests: PositiveInt = Field(10, description="manifests that one Dagster run takes, one after another")
+    run_bytes: Size = Field(
+        2**30, description="raw bytes of a run that takes several; a larger manifest has a run of its own"
+    )
     manifests: str = Field(
         "{dataset}/{group}.{sequence}.json",
         description="name of a manifest's document below manifests/; {group} and {sequence} are the parts of its id",

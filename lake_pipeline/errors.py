@@ -37,6 +37,14 @@ class UnknownDataset(LakeError):
     """No dataset of that name is declared."""
 
 
+class UnknownRegion(LakeError):
+    """There are no prices of that AWS region."""
+
+
+class NothingWaits(LakeError):
+    """There is nothing to estimate."""
+
+
 class UnknownFile(LakeError):
     """There is no such raw file."""
 

@@ -43,7 +43,7 @@ def test_every_bundled_dataset_has_its_assets_sensors_and_schedule() -> None:
         assert {node.partitions_def for node in (raw, curated, table)} == {
             dg.DynamicPartitionsDefinition(name=f"{name}_manifests")
         }
-        assert curated.backfill_policy == dg.BackfillPolicy.multi_run()
+        assert curated.backfill_policy == dg.BackfillPolicy.multi_run(10)
         assert curated.kinds == {"duckdb", datasets[name].output.format}
         sensors = {sensor.name for sensor in definitions.sensors or ()}
         assert f"{name}_arrivals" in sensors

@@ -105,6 +105,10 @@ def test_a_run_shows_the_jobs_progress_and_links_its_log(lake: Lake, glue: Glue)
     assert found["Id"] in str(metadata["Glue job run"].value)
     assert str(metadata["Glue error log"].value).endswith(f"jobs$252Ferror/log-events/{found['Id']}")
     assert metadata["dagster/partition_row_count"].value == 2
+    cost = metadata["cost"].value
+    assert isinstance(cost, dict)
+    assert cost["dpu_seconds"] == pytest.approx(found["MaxCapacity"] * max(60, found["ExecutionTime"]))
+    assert cost["glue_dollars"] == pytest.approx(cost["dpu_seconds"] / 3600 * 0.44)
 
 
 def test_progress_is_seen_while_the_job_runs(lake: Lake, glue: Glue) -> None:

@@ -68,7 +68,7 @@ def planned(lake: Lake) -> None:
     plan(dataset, lake.ledger, lake.store, now=datetime.now(UTC), flush=True, max_manifests=10)
 
 
-def attempt(lake: Lake, engine: Callable[[Task], None], manifest_id: str = WEEK07) -> None:
+def attempt(lake: Lake, engine: Callable[[Task], float | None], manifest_id: str = WEEK07) -> None:
     run_attempt(lake, lake.dataset("events"), manifest_id, engine)
 
 

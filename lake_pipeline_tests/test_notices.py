@@ -131,7 +131,7 @@ def test_a_commit_is_told_on_the_bus_once_and_what_it_set_aside_is_alerted(
     assert "1 files and 1 records were set aside" in told["Quarantined"]["Message"]
     assert "reason: raw/2026/week07/b.json: " in told["Quarantined"]["Message"]
     assert (
-        f"run: https://dagster.example/runs?q[0]=tag%3Alake%2Fattempt%3Devents%2F{MANIFEST}%2F1"
+        f"manifest: https://dagster.example/assets/events/curated?view=partitions&partition={MANIFEST}"
         in told["Quarantined"]["Message"]
     )
     assert "checks.row_count: 1 rows offend" in told["CheckFailed"]["Message"]

@@ -29,12 +29,13 @@ _LOOK_SECONDS = 0.05
 
 @dataclass
 class JobRun:
-    """A run as GetJobRun shows it. `arguments` are those given at its start, `timeout` is in minutes."""
+    """A run as GetJobRun shows it. `arguments` are those given at its start, `timeout` in minutes, `capacity` DPUs."""
 
     id: str
     job_name: str
     arguments: dict[str, str]
     timeout: float
+    capacity: float
     state: str = "STARTING"
     error_message: str | None = None
     started: float = field(default_factory=time.time)
@@ -64,6 +65,7 @@ class JobRun:
             "ErrorMessage": self.error_message,
             "ExecutionTime": int(until - self.started),
             "Timeout": self.timeout,
+            "MaxCapacity": self.capacity,
             "PredecessorRuns": [],
             "LogGroupName": LOG_GROUP,
         }

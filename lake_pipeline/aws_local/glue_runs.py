@@ -81,6 +81,7 @@ class GlueRuns:
             job_name=request["JobName"],
             arguments=request.get("Arguments", {}),
             timeout=request.get("Timeout") or job.get("Timeout") or _TIMEOUT_MINUTES,
+            capacity=_capacity(job | request),
         )
         with self._changed:
             if not self._has_place(job):
@@ -190,3 +191,8 @@ class GlueRuns:
             )
             self._clients[service] = session.client(service, endpoint_url=self._url)
         return self._clients[service]
+
+
+def _capacity(job: dict[str, Any]) -> float:
+    """DPUs of a run, of which a worker of type G.1X is one; 10 where the job does not say."""
+    return float(job.get("NumberOfWorkers") or job.get("MaxCapacity") or 10)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from lake_pipeline.commands.options import Json, MaybeDatasetName
 from lake_pipeline.lake import Lake, open_lake
 from lake_pipeline.ledger.models import FILE_STATUSES
@@ -33,6 +35,7 @@ def status(dataset: MaybeDatasetName = None, json: Json = False) -> None:
             rows.append([name, *states, size_text(backlog.bytes) if backlog.files else "", age])
         print_table(["dataset", *FILE_STATUSES, "backlog", "age"], rows)
         _print_manifests(lake, names, _MANIFESTS_OF_ONE if dataset else _MANIFESTS)
+        _print_estimates(lake, names)
         _note_circuits(lake)
         for pause in lake.ledger.pauses().values():
             note(f"{pause}; lake resume {pause.dataset}")
@@ -56,6 +59,32 @@ def _print_manifests(lake: Lake, names: list[str], most: int) -> None:
     if rows:
         headers = ["dataset", "manifest", "state", "attempt", "files", "rows", "since", "error"]
         print_table(headers, rows, title="\nLast manifests")
+
+
+def _print_estimates(lake: Lake, names: list[str]) -> None:
+    """What was estimated last, and what was spent since; a dataset without an estimate is left out."""
+    rows = []
+    for name in names:
+        if (made := lake.ledger.saved_estimate(name)) is None:
+            continue
+        spent = lake.ledger.taken_since(name, made.made_at)
+        for what, figures in ((f"estimated, {made.engine}", made), ("spent since", spent)):
+            rows.append(
+                [
+                    name,
+                    what,
+                    time_text(made.made_at),
+                    figures.manifests,
+                    figures.files,
+                    size_text(figures.bytes),
+                    duration_text(timedelta(seconds=figures.seconds)),
+                    round(figures.dpu_seconds / 3600, 2),
+                    round(figures.dollars, 4),
+                ]
+            )
+    if rows:
+        headers = ["dataset", "", "as of", "manifests", "files", "bytes", "attempts took", "DPU-hours", "$"]
+        print_table(headers, rows, title="\nEstimate and cost")
 
 
 def _note_circuits(lake: Lake) -> None:

@@ -2,9 +2,10 @@
 
 # Annotations are read by Dagster when a definition is made, so they are not postponed here.
 import dagster as dg
+from dagster._core.storage.tags import PARTITION_NAME_TAG
 
 from lake_pipeline.defs.resources import LakeResource
-from lake_pipeline.defs.sensors import ATTEMPT_TAG
+from lake_pipeline.defs.run_tags import ATTEMPT_TAG, manifests_of, places
 from lake_pipeline.errors import LakeError
 from lake_pipeline.lake import Lake
 from lake_pipeline.notices.alerts import run_alert
@@ -22,7 +23,7 @@ def alerts_sensor() -> dg.SensorDefinition:
     )
     def alerts(context: dg.RunFailureSensorContext, lake: LakeResource) -> None:
         at, run = lake.lake, context.dagster_run
-        if _told_by_the_ledger(at, run.tags.get(ATTEMPT_TAG, "")):
+        if _told_by_the_ledger(at, context.instance, run):
             return
         reason, kind = _reason(context)
         partition = run.tags.get("dagster/partition")
@@ -50,19 +51,25 @@ def metrics_sensor() -> dg.SensorDefinition:
     return metrics
 
 
-def _told_by_the_ledger(lake: Lake, attempt: str) -> bool:
-    """Whether the ledger says so, its attempt having failed; or the attempt was overtaken, or its dataset is paused."""
-    dataset, _, rest = attempt.partition("/")
+def _told_by_the_ledger(lake: Lake, instance: dg.DagsterInstance, run: dg.DagsterRun) -> bool:
+    """Whether the ledger says why: an attempt of the run failed or was overtaken, or its dataset is paused."""
+    name, _, rest = run.tags.get(ATTEMPT_TAG, "").partition("/")
+    if name not in lake.datasets:
+        return False
+    dataset = lake.dataset(name)
     manifest_id, _, number = rest.rpartition("/")
-    if dataset not in lake.datasets:
-        return False
-    manifest = lake.ledger.manifest(dataset, manifest_id)
-    if manifest.attempt < int(number):
-        return dataset in lake.ledger.pauses()  # which refuses runs that were queued before, on purpose
-    if manifest.attempt == int(number) and manifest.state != "FAILED":
-        return False
-    tell(lake, lake.dataset(dataset))
-    return True
+    if PARTITION_NAME_TAG in run.tags:
+        manifest = lake.ledger.manifest(name, manifest_id)
+        known = manifest.attempt > int(number) or (manifest.attempt == int(number) and manifest.state == "FAILED")
+        has_begun = manifest.attempt >= int(number)
+    else:
+        states = [lake.ledger.manifest(name, one).state for one in manifests_of(run, places(instance, dataset))]
+        known = "FAILED" in states
+        has_begun = known
+    if known:
+        tell(lake, dataset)
+    # A paused dataset refuses runs that were queued before, on purpose.
+    return known or (not has_begun and name in lake.ledger.pauses())
 
 
 def _reason(context: dg.RunFailureSensorContext) -> tuple[str, str]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from typing import Any
 
 import dagster as dg
 
@@ -74,3 +76,25 @@ def declared_results(outcomes: Iterable[CheckOutcome], key: dg.AssetKey) -> list
         )
         for outcome in outcomes
     ]
+
+
+def merged(results: Iterable[dg.AssetCheckResult]) -> Iterator[dg.AssetCheckResult]:
+    """One result a check, for Dagster keeps one a run: of several manifests, their sums and the first sample."""
+    by_name: defaultdict[str, list[dg.AssetCheckResult]] = defaultdict(list)
+    for result in results:
+        by_name[result.check_name or ""].append(result)
+    for name, several in by_name.items():
+        metadata: dict[str, Any] = {}
+        for key, value in (pair for result in several for pair in result.metadata.items()):
+            if isinstance(value, dg.IntMetadataValue):
+                metadata[key] = metadata.get(key, 0) + (value.value or 0)
+            else:
+                metadata.setdefault(key, value)
+        if len(several) > 1:
+            metadata["manifests"] = len(several)
+        yield dg.AssetCheckResult(
+            passed=all(result.passed for result in several),
+            asset_key=several[0].asset_key,
+            check_name=name,
+            metadata=metadata,
+        )

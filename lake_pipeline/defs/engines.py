@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import dagster as dg
 
@@ -13,13 +14,16 @@ from lake_pipeline.engines.task import Task
 from lake_pipeline.lake import Lake
 
 
-def engine_of(context: dg.AssetExecutionContext, lake: Lake) -> Callable[[Task], None]:
-    """What runs a task and returns once its results document is in the store, or can be expected there no more."""
+def engine_of(context: dg.AssetExecutionContext, lake: Lake, pages: dict[str, Any]) -> Callable[[Task], float | None]:
+    """What runs a task and returns once its results document is in the store, or can be expected there no more.
+
+    The engine's own pages about that are put into `pages`.
+    """
     if lake.settings.engine == "glue":
-        return partial(_run_glue, context, lake)
+        return partial(_run_glue, context, lake, pages)
     return partial(run_script, context, lake.settings)
 
 
-def _run_glue(context: dg.AssetExecutionContext, lake: Lake, task: Task) -> None:
+def _run_glue(context: dg.AssetExecutionContext, lake: Lake, pages: dict[str, Any], task: Task) -> float:
     # Made inside of the attempt, so that what AWS lacks is the attempt's failure; and anew, for Pipes' parts remember.
-    glue_engine(context, lake).run(task)
+    return glue_engine(context, lake, pages).run(task)

@@ -9,15 +9,13 @@ from dagster._core.definitions.unresolved_asset_job_definition import Unresolved
 
 from lake_pipeline.dataset import Dataset
 from lake_pipeline.defs.alerts import alerts_sensor, metrics_sensor
-from lake_pipeline.defs.curated import curated_asset
 from lake_pipeline.defs.events import events_sensor
 from lake_pipeline.defs.extracts import extract_asset, extracts_job, extracts_sensor
 from lake_pipeline.defs.jobs import manifest_job, reconcile_job, reconcile_schedule
-from lake_pipeline.defs.raw import raw_asset
+from lake_pipeline.defs.manifest_assets import manifest_assets
 from lake_pipeline.defs.resources import LakeResource
 from lake_pipeline.defs.schedules import work_schedule
 from lake_pipeline.defs.sensors import arrivals_sensor, work_sensor
-from lake_pipeline.defs.table import table_asset
 
 
 def dataset_definitions(dataset: Dataset, engine: str = "local", *, listed: bool = True) -> dg.Definitions:
@@ -31,7 +29,7 @@ def dataset_definitions(dataset: Dataset, engine: str = "local", *, listed: bool
     with warnings.catch_warnings():
         # Asked for by name, and nothing that a user could act on: backfill policies are still called beta.
         warnings.simplefilter("ignore", dg.BetaWarning)
-        assets = [raw_asset(dataset), curated_asset(dataset, engine), table_asset(dataset)]
+        assets = [manifest_assets(dataset, engine)]
     sensors = [arrivals_sensor(dataset)] if listed else []
     schedules = [reconcile_schedule(dataset, reconcile)]
     if dataset.schedule is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 import dagster as dg
 
@@ -17,8 +18,8 @@ from lake_pipeline.engines.task import Task
 from lake_pipeline.lake import Lake
 
 
-def glue_engine(context: dg.AssetExecutionContext, lake: Lake) -> GlueEngine:
-    """The engine for one task.
+def glue_engine(context: dg.AssetExecutionContext, lake: Lake, pages: dict[str, Any]) -> GlueEngine:
+    """The engine for one task; its run's pages are put into `pages`.
 
     Raises:
         SettingsError: AWS cannot be asked, for lack of a region.
@@ -44,13 +45,13 @@ def glue_engine(context: dg.AssetExecutionContext, lake: Lake) -> GlueEngine:
             yield session.get_bootstrap_cli_arguments()
 
     def began(run: GlueRun) -> None:
-        pages = {
+        urls = {
             "Glue job run": run_url(job.region, job.name, run.id),
             "Glue log": log_url(job.region, f"{run.log_group}/output", run.id),
             "Glue error log": log_url(job.region, f"{run.log_group}/error", run.id),
         }
-        context.log.info("\n".join(f"{name}: {url}" for name, url in pages.items()))
-        context.add_asset_metadata({name: dg.MetadataValue.url(url) for name, url in pages.items()})
+        context.log.info("\n".join(f"{name}: {url}" for name, url in urls.items()))
+        pages.update({name: dg.MetadataValue.url(url) for name, url in urls.items()})
 
     def explain(run: GlueRun) -> str:
         page = log_url(job.region, f"{run.log_group}/error", run.id)

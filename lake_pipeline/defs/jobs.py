@@ -18,8 +18,8 @@ def manifest_job(dataset: Dataset) -> UnresolvedAssetJobDefinition:
     return dg.define_asset_job(
         job_name(dataset),
         selection=dg.AssetSelection.groups(dataset.name),
-        description=f"One manifest of {dataset.name}: raw → curated → table.",
-        # Three short steps: a process for each would take longer than most manifests.
+        description=f"One manifest of {dataset.name}, or several small ones: raw → curated → table.",
+        # One step, for which a second process would take longer than most manifests.
         executor_def=dg.in_process_executor,
     )
 

@@ -55,6 +55,8 @@ def curated_metadata(dataset: Dataset, outcome: Outcome, store: Store) -> dict[s
         "schema version": results.schema.version,
         "conversion seconds": round(seconds, 3),
         "throughput MB/s": round(results.bytes_read / max(seconds, 1e-3) / 1e6, 1),
+        "cost USD": round(outcome.bill["dollars"], 6),
+        "cost": dg.MetadataValue.json(outcome.bill),
         "partitions touched": dg.MetadataValue.md(
             "\n".join(
                 [f"{len(partitions)} in all", "", *(f"- `{partition or '(none)'}`" for partition in partitions[:50])]

@@ -19,7 +19,7 @@ from lake_pipeline.defs.instance import open_instance, storage_errors
 from lake_pipeline.defs.keys import extracts_job_name, job_name
 from lake_pipeline.defs.orphans import fail_orphans, worker_tag
 from lake_pipeline.defs.partitions import manifest_partitions
-from lake_pipeline.defs.sensors import attempt_tag
+from lake_pipeline.defs.run_tags import attempt_tags
 from lake_pipeline.defs.signals import own_sigterm
 from lake_pipeline.discovery.listing import Discovered, discover
 from lake_pipeline.discovery.named import discover_named
@@ -183,7 +183,7 @@ def _run(
             instance=instance,
             run_config={"loggers": {"console": {"config": {"log_level": level}}}},
             partition_key=manifest.manifest_id,
-            tags=attempt_tag(dataset, manifest) | worker_tag(),
+            tags=attempt_tags(dataset, [manifest]) | worker_tag(),
             raise_on_error=False,
         )
     if _interrupted(result):

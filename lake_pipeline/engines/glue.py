@@ -43,8 +43,10 @@ class GlueEngine:
     began: Callable[[GlueRun], None]
     explain: Callable[[GlueRun], str]
 
-    def run(self, task: Task) -> None:
+    def run(self, task: Task) -> float:
         """Have the task's results document in the store: by a new run, or by that of an attempt whose worker died.
+
+        Returns the DPU-seconds that Glue bills for the run.
 
         Raises:
             EngineError: the run ended without a results document, or could not be started.
@@ -53,10 +55,10 @@ class GlueEngine:
             CircuitOpen: Glue has failed so often that it is not asked for a while.
         """
         inputs = fingerprint(task, read_manifest(self.store, task.dataset, task.manifest_id))
-        if not self._took_over(task, inputs):
-            self._convert(task, inputs)
+        run = self._took_over(task, inputs) or self._convert(task, inputs)
+        return run.dpu_seconds
 
-    def _convert(self, task: Task, inputs: str) -> None:
+    def _convert(self, task: Task, inputs: str) -> GlueRun:
         self._record(task, None, task.attempt)
         # What an earlier run of this attempt left would be taken for this one's.
         self.store.delete_prefix(task.staging)
@@ -72,6 +74,7 @@ class GlueEngine:
                 self._stop(task, task, run_id, error)
                 raise
         self._check(task, run)
+        return run
 
     def _start(self, task: Task, arguments: Mapping[str, str]) -> str:
         refusal: EngineError
@@ -115,14 +118,14 @@ class GlueEngine:
             return False
         return row.attempt != task.attempt and row.engine_attempt == started_for.attempt
 
-    def _took_over(self, task: Task, inputs: str) -> bool:
-        """Whether the run of an earlier attempt, whose worker did not see its end, has converted the same for us.
+    def _took_over(self, task: Task, inputs: str) -> GlueRun | None:
+        """The run of an earlier attempt, whose worker did not see its end, if it has converted the same for us.
 
         Whatever became of it, it writes no more when this returns.
         """
         row = self.ledger.manifest(task.dataset.name, task.manifest_id)
         if row.engine_attempt in (None, task.attempt):
-            return False
+            return None
         theirs = replace(task, attempt=row.engine_attempt)
         run = self.job.get(row.engine_run_id) if row.engine_run_id else self._find(theirs)
         results = None
@@ -135,7 +138,9 @@ class GlueEngine:
             self._adopt(results, theirs, task)
             self._record(task, run.id, task.attempt)
         self.store.delete_prefix(theirs.staging)
-        return results is not None
+        if run is None or results is None:
+            return None
+        return self.job.get(run.id) or run  # what it took, now that it has ended
 
     def _results(self, task: Task, theirs: Task, run: GlueRun) -> Results | None:
         """What the run of another attempt came to, once it has ended; None where it had failed before we looked.

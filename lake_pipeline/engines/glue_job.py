@@ -31,11 +31,15 @@ _WAITS = (1, 2, 4)
 _LONGEST_PAUSE = 60.0
 _HURRY = 60.0
 _PAGE = 200
+_LEAST_BILLED = 60.0
 
 
 @dataclass(frozen=True)
 class GlueRun:
-    """One run of the job. `arguments` are those given at its start; `log_group` is without `/output` and `/error`."""
+    """One run of the job. `arguments` are those given at its start; `log_group` is without `/output` and `/error`.
+
+    `dpu_seconds` are those that are billed, so far; 0 where Glue does not say how large the run is.
+    """
 
     id: str
     state: str
@@ -43,6 +47,7 @@ class GlueRun:
     arguments: Mapping[str, str]
     error_message: str
     log_group: str
+    dpu_seconds: float = 0.0
 
     @property
     def ended(self) -> bool:
@@ -222,4 +227,16 @@ def _run(document: Mapping[str, Any]) -> GlueRun:
         arguments=document.get("Arguments", {}),
         error_message=document.get("ErrorMessage", ""),
         log_group=document.get("LogGroupName") or "/aws-glue/jobs",
+        dpu_seconds=_dpu_seconds(document),
     )
+
+
+def _dpu_seconds(document: Mapping[str, Any]) -> float:
+    """As Glue counts them, which it does of jobs that scale by themselves; else of the whole run, a minute at least.
+
+    https://docs.aws.amazon.com/glue/latest/webapi/API_JobRun.html
+    """
+    if counted := document.get("DPUSeconds"):
+        return float(counted)
+    seconds = float(document.get("ExecutionTime") or 0)
+    return float(document.get("MaxCapacity") or 0) * max(seconds, _LEAST_BILLED) if seconds else 0.0

@@ -6,6 +6,7 @@ from lake_pipeline.ledger.archive import ArchiveLedger
 from lake_pipeline.ledger.audit import AuditLedger
 from lake_pipeline.ledger.catalogue import CatalogueLedger
 from lake_pipeline.ledger.circuits import CircuitLedger
+from lake_pipeline.ledger.costs import CostLedger
 from lake_pipeline.ledger.discovery import DiscoveryLedger
 from lake_pipeline.ledger.erasures import ErasureLedger
 from lake_pipeline.ledger.identity import IdentityLedger
@@ -36,6 +37,7 @@ class Ledger(
     CircuitLedger,
     PauseLedger,
     NoticeLedger,
+    CostLedger,
     IdentityLedger,
     RecordingLedger,
     RebuildLedger,

@@ -1997,3 +1997,42 @@ WHERE o.dataset = :dataset AND o.manifest_id = :manifest_id AND o.committed ORDE
 SELECT manifest_id, attempt, coalesce(worker, ''), coalesce(lease_expires_at < clock_timestamp(), false)
 FROM lake.manifests
 WHERE dataset = :dataset AND state <> 'COMMITTED' AND state = 'RUNNING' ORDER BY manifest_id;
+
+-- ---------------------------------------------------------------- costs
+
+-- name: record_cost(dataset, manifest_id, attempt, cost)!
+-- What the committed attempt took, unless another has begun since.
+UPDATE lake.manifests SET metrics = coalesce(metrics, '{}') || jsonb_build_object('cost', :cost::jsonb)
+WHERE dataset = :dataset AND manifest_id = :manifest_id AND attempt = :attempt AND state = 'COMMITTED';
+
+-- name: measured_costs(dataset, engine, since, most)^
+-- What the last commits on an engine took, of a dataset or of all, since then or at all.
+SELECT count(*) AS manifests, coalesce(sum(files), 0)::bigint AS files, coalesce(sum(bytes), 0)::bigint AS bytes,
+    coalesce(sum(outputs), 0)::bigint AS outputs, coalesce(sum(output_bytes), 0)::bigint AS output_bytes,
+    coalesce(sum(seconds), 0) AS seconds, coalesce(sum(dpu_seconds), 0) AS dpu_seconds,
+    coalesce(sum(dollars), 0) AS dollars
+FROM (
+    SELECT c.* FROM lake.manifests m, jsonb_to_record(m.metrics -> 'cost') AS c (
+        engine text, files bigint, bytes bigint, outputs bigint, output_bytes bigint,
+        seconds double precision, dpu_seconds double precision, dollars double precision
+    )
+    WHERE m.state = 'COMMITTED' AND (:dataset::text IS NULL OR m.dataset = :dataset)
+        AND (:engine::text IS NULL OR c.engine = :engine) AND (:since::timestamptz IS NULL OR m.committed_at >= :since)
+    ORDER BY m.committed_at DESC LIMIT :most
+) measured;
+
+-- name: planned_work(dataset)^
+-- Manifests that wait to be committed, whoever works on them.
+SELECT count(*) AS manifests, coalesce(sum(files), 0)::bigint AS files, coalesce(sum(bytes), 0)::bigint AS bytes
+FROM lake.manifests WHERE dataset = :dataset AND state <> 'COMMITTED';
+
+-- name: save_estimate(dataset, engine, manifests, files, bytes, seconds, dpu_seconds, dollars)!
+INSERT INTO lake.estimates (dataset, engine, manifests, files, bytes, seconds, dpu_seconds, dollars)
+VALUES (:dataset, :engine, :manifests, :files, :bytes, :seconds, :dpu_seconds, :dollars)
+ON CONFLICT (dataset) DO UPDATE SET engine = excluded.engine, made_at = clock_timestamp(),
+    manifests = excluded.manifests, files = excluded.files, bytes = excluded.bytes, seconds = excluded.seconds,
+    dpu_seconds = excluded.dpu_seconds, dollars = excluded.dollars;
+
+-- name: saved_estimate(dataset)^
+SELECT dataset, engine, made_at, manifests, files, bytes, seconds, dpu_seconds, dollars
+FROM lake.estimates WHERE dataset = :dataset;

@@ -28,10 +28,11 @@ class Links:
     region: str | None
 
     def attempt(self, news: ManifestNews) -> Iterator[str]:
-        """Lines that lead to an attempt's run and to its job's logs."""
+        """Lines that lead to a manifest, from where there is a way to its runs, and to its job's logs."""
         if self.ui_url:
-            tag = quote(f"tag:lake/attempt={news.dataset}/{news.manifest_id}/{news.attempt}", safe="")
-            yield f"run: {self.ui_url.rstrip('/')}/runs?q[0]={tag}"
+            partition = quote(news.manifest_id, safe="")
+            asset = f"{self.ui_url.rstrip('/')}/assets/{news.dataset}/curated"
+            yield f"manifest: {asset}?view=partitions&partition={partition}"
         if self.region and (news.engine_run_id or "").startswith("jr_"):
             group = quote(quote("/aws-glue/jobs/error", safe=""), safe="").replace("%", "$")
             yield (

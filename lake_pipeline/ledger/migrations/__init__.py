@@ -1,3 +1,3 @@
 """The ledger's schema, version by version."""
 
-HEAD = "0015"  # the newest revision, known without importing Alembic
+HEAD = "0016"  # the newest revision, known without importing Alembic

@@ -1,0 +1,1 @@
+"""What a dataset costs: prices, requests, time and dollars, estimated before and reckoned after. No Dagster."""
