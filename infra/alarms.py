@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import aws_cdk as cdk
@@ -34,9 +34,13 @@ class Alarms:
         threshold: float,
         *,
         below: bool = False,
+        silence: bool = False,
         periods: int = 1,
     ) -> None:
-        """An alarm over the threshold (or under it) in so many periods, one after the other; no data is no alarm."""
+        """An alarm over the threshold (or under it) in so many periods, one after the other.
+
+        No data is an alarm only where `silence` is.
+        """
         alarm = cloudwatch.Alarm(
             self.stack,
             "".join(part.title() for part in component.replace("_", "-").split("-")) + "Alarm",
@@ -48,15 +52,17 @@ class Alarms:
             comparison_operator=cloudwatch.ComparisonOperator.LESS_THAN_THRESHOLD
             if below
             else cloudwatch.ComparisonOperator.GREATER_THAN_OR_EQUAL_TO_THRESHOLD,
-            treat_missing_data=cloudwatch.TreatMissingData.NOT_BREACHING,
+            treat_missing_data=cloudwatch.TreatMissingData.BREACHING
+            if silence
+            else cloudwatch.TreatMissingData.NOT_BREACHING,
         )
         alarm.add_alarm_action(actions.SnsAction(self.topic))
 
 
 def make_alarms(
-    stack: cdk.Stack, names: Names, context: Context, topic: sns.ITopic, metrics: Metrics, datasets: Iterable[str]
+    stack: cdk.Stack, names: Names, context: Context, topic: sns.ITopic, metrics: Metrics, datasets: Sequence[str]
 ) -> None:
-    """Four for each dataset, three for all of them."""
+    """Four for each dataset, four for all of them."""
     alarms = Alarms(stack, names, topic)
     hours = context.hours_without_success
     for dataset in datasets:
@@ -85,6 +91,15 @@ def make_alarms(
             metrics.stalled(dataset, cdk.Duration.hours(hours)),
             1,
         )
+    alarms.add(
+        "silence",
+        "The daemon has told nothing for a quarter of an hour: is it running",
+        metrics.lake("FilesPending", datasets[0], "SampleCount"),
+        1,
+        below=True,
+        silence=True,
+        periods=3,
+    )
     alarms.add(
         "dead-letters",
         "Messages could not be read: lake dlq list",

@@ -23,6 +23,7 @@ class Context(BaseModel):
         description="the declarations, a folder from the repository's root: their prefixes go into rules and policies",
     )
     protected: bool = Field(description="whether database and load balancer refuse to be deleted")
+    cidr: str = Field("10.0.0.0/16", description="addresses of the network; who comes from one of them reaches the UI")
     zones: PositiveInt = Field(2, ge=2, description="availability zones of the network")
     nat_gateways: PositiveInt = Field(1, description="ways out for the tasks; one for each zone outlives a zone")
     database_class: str = Field("t4g.small", description="of RDS, without `db.`")

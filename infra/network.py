@@ -16,6 +16,11 @@ CODE_PORT = 4000
 _POSTGRES = 5432
 
 
+def balancer_port(context: Context) -> int:
+    """Where people meet the UI: HTTPS where there is a certificate."""
+    return 443 if context.certificate else 80
+
+
 @dataclass(frozen=True)
 class Network:
     """The VPC and a security group for each kind of thing in it."""
@@ -25,11 +30,6 @@ class Network:
     tasks: ec2.SecurityGroup
     database: ec2.SecurityGroup
 
-    @property
-    def ui_port(self) -> int:
-        """Where the balancer meets the UI's task."""
-        return UI_PORT
-
 
 def make_network(stack: cdk.Stack, names: Names, context: Context, reports: s3.Bucket) -> Network:
     """Public subnets for the ways out, private ones for tasks, isolated ones for the database."""
@@ -37,6 +37,7 @@ def make_network(stack: cdk.Stack, names: Names, context: Context, reports: s3.B
         stack,
         "Network",
         vpc_name=names.of("network"),
+        ip_addresses=ec2.IpAddresses.cidr(context.cidr),
         max_azs=context.zones,
         nat_gateways=context.nat_gateways,
         restrict_default_security_group=False,  # it would take a Lambda function; nothing uses that group
@@ -67,6 +68,9 @@ def make_network(stack: cdk.Stack, names: Names, context: Context, reports: s3.B
         database=group("DatabaseGroup", "database", outbound=False),
     )
     network.database.connections.allow_from(network.tasks, ec2.Port.tcp(_POSTGRES), "the ledger")
+    network.balancer.connections.allow_from(
+        ec2.Peer.ipv4(context.cidr), ec2.Port.tcp(balancer_port(context)), "people in the network"
+    )
     network.tasks.connections.allow_from(network.balancer, ec2.Port.tcp(UI_PORT), "the UI")
     network.tasks.connections.allow_from(network.tasks, ec2.Port.tcp(CODE_PORT), "the code location")
     return network

@@ -18,7 +18,7 @@ from infra.acknowledged import acknowledge_task, acknowledge_wildcards
 from infra.context import Context
 from infra.data import Data
 from infra.names import Names
-from infra.network import CODE_PORT, UI_PORT
+from infra.network import CODE_PORT, UI_PORT, balancer_port
 
 # The container that dagster.yaml's run launcher gives its command to.
 RUN_CONTAINER = "run"
@@ -182,7 +182,7 @@ def _listen(balancer: elbv2.ApplicationLoadBalancer, context: Context, service: 
     secure = context.certificate is not None
     listener = balancer.add_listener(
         "Listener",
-        port=443 if secure else 80,
+        port=balancer_port(context),
         protocol=elbv2.ApplicationProtocol.HTTPS if secure else elbv2.ApplicationProtocol.HTTP,
         certificates=[elbv2.ListenerCertificate.from_arn(context.certificate)] if context.certificate else None,
         ssl_policy=elbv2.SslPolicy.RECOMMENDED_TLS if secure else None,

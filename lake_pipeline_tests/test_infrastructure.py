@@ -291,6 +291,13 @@ def test_dagster_runs_from_one_image_behind_a_balancer_of_the_network(platform: 
     assert (listener["Port"], listener["Protocol"]) == ((443, "HTTPS") if env == "full" else (80, "HTTP"))
 
 
+def test_the_ui_is_reached_from_the_network_and_from_nowhere_else(data: Template, env: str) -> None:
+    groups = data.all("AWS::EC2::SecurityGroup")
+    opened = [rule for group in groups.values() for rule in group.get("SecurityGroupIngress", [])]
+    assert [(rule["FromPort"], rule["ToPort"]) for rule in opened] == [(443, 443) if env == "full" else (80, 80)]
+    assert [rule["CidrIp"] for rule in opened] == [data.one("AWS::EC2::VPC")["CidrBlock"]]
+
+
 def test_names_follow_the_convention(data: Template, platform: Template, env: str) -> None:
     named = [
         stack.resolved(resource["Properties"][NAMED[resource["Type"]]])
@@ -309,8 +316,10 @@ def test_alarms_tell_the_topic_and_the_topic_tells_a_person(platform: Template, 
         for kind in ("failures", "backlog", "duration", "stalled")
         for dataset in load_datasets(BUNDLED_DATASETS)
     }
-    of_all = {f"lake-{name}-{env}" for name in ("dead-letters", "database-storage", "database-connections")}
+    of_all = {f"lake-{name}-{env}" for name in ("silence", "dead-letters", "database-storage", "database-connections")}
     assert set(alarms) == of_datasets | of_all
+    breached = {name for name, alarm in alarms.items() if alarm["TreatMissingData"] == "breaching"}
+    assert breached == {f"lake-silence-{env}"}  # what a dead daemon does not say raises no other
     topic = f"arn:aws:sns:{REGION}:{ACCOUNT}:lake-alerts-{env}"
     assert {action for alarm in alarms.values() for action in alarm["AlarmActions"]} == {topic}
     assert platform.one("AWS::SNS::Subscription")["Protocol"] == "email"
