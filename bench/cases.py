@@ -121,7 +121,7 @@ CASES = {
     case.name: case
     for case in (
         Case("files", "nested NDJSON in 40 files", GB, _files, _ALL),
-        Case("small", "nested NDJSON in 20,000 files", GB, _small, _ALL),
+        Case("small", "nested NDJSON in files of 50 KB", GB, _small, _ALL),
         Case("one", "one NDJSON file", 4 * GB, _one, _ALL),
         Case("gz", "NDJSON in 40 gzip files", GB // 2, partial(_rewritten, ".ndjson.gz", _zipped), _NO_POLARS),
         Case("arrays", "JSON arrays in 40 files", GB // 2, partial(_rewritten, ".json", _array), _NO_POLARS[:-1]),

@@ -29,7 +29,7 @@ from bench.peers import DEFAULT, PEERS, Peer
 from bench.ratios import ratios
 from bench.tables import document, machine, sheets
 from bench.trial import Trial, run_trial
-from lake_pipeline.errors import LakeError
+from lake_pipeline.errors import LakeError, SettingsError
 
 
 def main() -> int:
@@ -97,10 +97,18 @@ def measure(
 
 
 def _chosen(names: str | None, dlt_python: str, progress: Console) -> list[Peer]:
-    """The peers asked for, or the default ones that are installed."""
+    """The peers asked for, or the default ones that are installed.
+
+    Raises:
+        SettingsError: one that was asked for is not.
+    """
     peers = PEERS | {"dlt": replace(PEERS["dlt"], python=dlt_python)}
     if names:
-        return [peers[name] for name in names.split(",")]
+        chosen = [peers[name] for name in names.split(",")]
+        for peer in chosen:
+            if not peer.installed:
+                raise SettingsError(f"{peer.name} needs the package {peer.module}: pip install -e '.[bench]'")
+        return chosen
     for name in DEFAULT:
         if not peers[name].installed:
             progress.print(f"{name} is left out: {peers[name].module} is not installed (pip install -e '.[bench]')")

@@ -28,7 +28,8 @@ def test_quick_run_finds_the_same_rows_in_every_output_and_leaves_nothing_behind
     scratch = short_dir / "scratch"
     scratch.mkdir()
     peers = "lake,kernel,duckdb,polars"
-    ran = _bench("--quick", "--size", "3MB", "--peers", peers, "--json", str(report), "--scratch", str(scratch))
+    options = ["--case", "files", "--size", "3MB", "--peers", peers, "--json", str(report), "--scratch", str(scratch)]
+    ran = _bench("--quick", *options)
     assert ran.returncode == 0, ran.stderr
     assert list(scratch.iterdir()) == []
     measured = json.loads(report.read_text())
@@ -47,6 +48,20 @@ def test_quick_run_finds_the_same_rows_in_every_output_and_leaves_nothing_behind
         assert trial["usage"]["cpu_seconds"] > 0
 
 
+@pytest.mark.slow
+def test_every_kind_of_files_comes_out_as_bare_duckdb_writes_it(short_dir: Path) -> None:
+    report = short_dir / "report.json"
+    ran = _bench("--quick", "--size", "2MB", "--peers", "kernel,duckdb", "--json", str(report))
+    assert ran.returncode == 0, ran.stderr
+    trials = json.loads(report.read_text())["trials"]
+    cases = dict.fromkeys(trial["case"] for trial in trials)
+    assert list(cases) == ["files", "small", "one", "gz", "arrays", "wide", "dirty"]
+    for case in cases:
+        outputs = [trial["output"] for trial in trials if trial["case"] == case]
+        assert len(outputs) == 2
+        assert len({(output["rows"], output["digest"]) for output in outputs}) == 1
+
+
 def test_objects_are_published_and_archived_with_the_requests_that_the_docs_say() -> None:
     arguments = ["--objects", "30", "--latency-ms", "1"]
     env = {name: value for name, value in os.environ.items() if not name.startswith(("LAKE_", "AWS_"))}
@@ -60,10 +75,13 @@ def test_objects_are_published_and_archived_with_the_requests_that_the_docs_say(
     assert requests["loop"] == {"PUT": 31, "HEAD": 4 * 30, "COPY": 60, "DELETE": 30}
 
 
-def test_unknown_peer_and_unreadable_size_are_refused_by_name() -> None:
+def test_unknown_peer_case_and_unreadable_size_are_refused_by_name() -> None:
     peer = _bench("--peers", "lake,excel")
     assert peer.returncode == 2
     assert "'excel' is none of lake" in peer.stderr
+    case = _bench("--case", "csv")
+    assert case.returncode == 2
+    assert "'csv'" in case.stderr
     size = _bench("--size", "huge")
     assert size.returncode == 2
     assert "'huge' is not a size" in size.stderr
