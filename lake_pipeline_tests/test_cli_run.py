@@ -43,7 +43,7 @@ def test_run_says_what_it_does_on_stderr_and_what_came_of_it_on_stdout(lake: Lak
 
 
 def test_verbose_shows_dagsters_log(lake: LakeCommand) -> None:
-    assert "STEP_SUCCESS" in lake("run", "--verbose").stderr
+    assert "STEP_START" in lake("run", "--verbose").stderr
 
 
 def test_running_again_changes_nothing(lake: LakeCommand) -> None:
