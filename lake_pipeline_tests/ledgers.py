@@ -63,11 +63,16 @@ def contents(url: str) -> dict[str, list[dict[str, Any]]]:
     with psycopg.connect(url, row_factory=dict_row) as connection:
         return {
             table: [
-                {name: value for name, value in row.items() if name not in _VOLATILE}
+                {name: _documented(value) for name, value in row.items() if name not in _VOLATILE}
                 for row in connection.execute(f"SELECT * FROM lake.{table} ORDER BY {order}".encode())
             ]
             for table, order in _TABLES.items()
         }
+
+
+def _documented(value: Any) -> Any:
+    """Without what a manifest cost, which is known after its document is written."""
+    return {name: part for name, part in value.items() if name != "cost"} if isinstance(value, dict) else value
 
 
 def everything(url: str) -> dict[str, list[dict[str, Any]]]:
