@@ -18,7 +18,8 @@ from lake_pipeline_tests.conftest import database_of
 from lake_pipeline_tests.failing import convert
 from lake_pipeline_tests.passes import attempts
 
-# What a rebuilt ledger need not say of the past: who worked, what was told to whom, what is written down or settled.
+# What a rebuilt ledger need not say of the past: who worked, what was told to whom, what is written down or settled. Nor
+# what attempts cost, which is known once their commits are written down.
 _VOLATILE = {
     "settled",
     "settled_files",
@@ -63,15 +64,14 @@ def contents(url: str) -> dict[str, list[dict[str, Any]]]:
     with psycopg.connect(url, row_factory=dict_row) as connection:
         return {
             table: [
-                {name: _documented(value) for name, value in row.items() if name not in _VOLATILE}
+                {name: _without_cost(value) for name, value in row.items() if name not in _VOLATILE}
                 for row in connection.execute(f"SELECT * FROM lake.{table} ORDER BY {order}".encode())
             ]
             for table, order in _TABLES.items()
         }
 
 
-def _documented(value: Any) -> Any:
-    """Without what a manifest cost, which is known after its document is written."""
+def _without_cost(value: Any) -> Any:
     return {name: part for name, part in value.items() if name != "cost"} if isinstance(value, dict) else value
 
 
