@@ -214,9 +214,13 @@ WHERE dataset = :dataset AND id = ANY (:ids) AND status IN ('PENDING', 'FAILED')
 
 -- name: archived_versions(dataset, keys, etags)
 -- Those of the object versions that were moved away, so that they can lie under their keys only if they landed again.
-SELECT f.s3_key FROM unnest(:keys::text[], :etags::text[]) AS k (s3_key, etag)
-JOIN lake.file_processing_status f ON f.dataset = :dataset AND f.s3_key = k.s3_key AND f.etag = k.etag
-WHERE f.status <> 'SUPERSEDED' AND f.archived_key IS NOT NULL AND NOT f.relanded;
+SELECT k.s3_key FROM unnest(:keys::text[], :etags::text[]) AS k (s3_key, etag)
+WHERE EXISTS (
+    SELECT FROM lake.file_processing_status f
+    WHERE f.dataset = :dataset AND f.s3_key = k.s3_key AND f.etag = k.etag
+        AND f.status <> 'SUPERSEDED' AND f.archived_key IS NOT NULL AND NOT f.relanded
+    OFFSET 0 -- each is looked up
+);
 
 -- name: save_cursor(dataset, last_key)!
 -- Remember how far a listing came.
@@ -1243,6 +1247,7 @@ SELECT k.s3_key, k.etag FROM unnest(:keys::text[], :etags::text[]) AS k (s3_key,
 WHERE NOT EXISTS (
     SELECT FROM lake.file_processing_status f
     WHERE f.dataset = :dataset AND f.s3_key = k.s3_key AND f.etag = k.etag AND f.status <> 'SUPERSEDED'
+    OFFSET 0 -- the same
 );
 
 -- name: set_aside(dataset, key, manifest_id)
