@@ -119,6 +119,7 @@ def dagster(at: Places) -> list[Statement]:
         _allow(["sns:Publish"], [at.arn("sns", at.topic)]),
         _allow(["events:PutEvents"], [at.arn("events", f"event-bus/{at.bus}")]),
         _metrics(at.namespace),
+        *_diagnosis(at),
     ]
     if at.reports is not None:
         statements += [
@@ -128,6 +129,17 @@ def dagster(at: Places) -> list[Statement]:
     if at.topic_key is not None:
         statements.append(_allow(["kms:GenerateDataKey", "kms:Decrypt"], [at.topic_key]))
     return statements
+
+
+def _diagnosis(at: Places) -> list[Statement]:
+    """What `lake doctor` looks at; of a role of Glue's it says that it could not."""
+    return [
+        _allow(["s3:GetBucketNotification", "s3:GetLifecycleConfiguration"], [f"arn:aws:s3:::{at.bucket}"]),
+        _allow(["glue:GetJob"], [at.arn("glue", f"job/{at.glue_job}")]),
+        _allow(["athena:GetWorkGroup"], [at.arn("athena", f"workgroup/{at.workgroup}")]),
+        _allow(["sns:GetTopicAttributes"], [at.arn("sns", at.topic)]),
+        _allow(["events:DescribeEventBus"], [at.arn("events", f"event-bus/{at.bus}")]),
+    ]
 
 
 def crawler(at: Places) -> list[Statement]:

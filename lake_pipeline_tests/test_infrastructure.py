@@ -45,6 +45,7 @@ NOT_OF_AWS = {
     "home": "the image says it",
     "database_url": "has a password, so it comes from the secret",
     "migration_database_url": "has a password; for lake migrate alone",
+    "import_database_url": "has a password; of an old system, for lake import alone",
     "datasets": "the image holds the declarations",
     "dagster_home": "the image says it",
     "athena_reuse_minutes": "a wish of who asks",
