@@ -18,8 +18,8 @@ from lake_pipeline_tests.conftest import database_of
 from lake_pipeline_tests.failing import convert
 from lake_pipeline_tests.passes import attempts
 
-# What a rebuilt ledger need not say of the past: who worked, what was told to whom, what is written down or settled. Nor
-# what attempts cost, which is known once their commits are written down.
+# What a rebuilt ledger need not say of the past: who worked, what was told to whom, what is written down or settled.
+# Nor what attempts cost, which is known once their commits are written down.
 _VOLATILE = {
     "settled",
     "settled_files",
