@@ -15,6 +15,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
+from lake_pipeline.audit.audit import audit
+from lake_pipeline.audit.listings import StoreListing
+from lake_pipeline.audit.scope import Scope
 from lake_pipeline.discovery.listing import discover
 from lake_pipeline.erasing import begin, finish
 from lake_pipeline.errors import ErasureRefused
@@ -79,6 +82,8 @@ def test_records_of_erased_rows_leave_the_archive_and_all_others_keep_their_text
     assert lake.store.head("archive/other.json") == other
     assert len(stored(lake, "archive/")) == 6
     assert not any(b'"x"' in archived(lake, name) for name in ("plain.json", "packed.json.gz", "array.json"))
+    scope = Scope(lake, lake.datasets["events"], StoreListing(lake.store), quick=False, settle_seconds=0)
+    assert {found.kind for found in audit(scope)} == {"catalogue_stale"}, "which the next pass mends"
     report = json.loads(lake.store.get(ended.report_key or ""))
     assert {file["key"]: file["records_erased"] for file in report["raw_files_rewritten"]} == {
         "raw/plain.json": 3,
