@@ -69,8 +69,8 @@ format: $(VENV)/.installed-dev ## Put the code into its format
 	$(BIN)/ruff format
 
 .PHONY: bench
-bench: $(VENV)/.installed-bench ## Compare lake run with PySpark, dlt, DuckDB and Polars
-	$(BIN)/python -m bench.convert
+bench: $(VENV)/.installed-bench ## Measure all that docs/performance.md and docs/ledger.md say, and draw it (QUICK=1: in minutes)
+	$(BIN)/python -m bench $(if $(QUICK),--quick)
 
 .PHONY: glue-bundle
 glue-bundle: $(VENV)/.installed-dev ## Build what a Glue job installs, into dist/ (STORE=s3://… names where it will lie)

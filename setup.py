@@ -77,11 +77,7 @@ EXTRAS = {
         "werkzeug>=3.1,<4",
     ],
     # What the benchmark is compared with, beside the above.
-    "bench": [
-        "dlt[parquet]>=1.31,<2",
-        # Draws what was measured.
-        "matplotlib>=3.10,<4",
-    ],
+    "bench": ["dlt[parquet]>=1.31,<2"],
     "infra": [
         # The stacks of infra/, checked without an account.
         "aws-cdk-lib>=2.275,<3",
@@ -94,6 +90,8 @@ EXTRAS = {
     ],
     "dev": [
         "hypothesis>=6.170,<7",
+        # Draws what the benchmarks measured.
+        "matplotlib>=3.10,<4",
         "mypy>=2.4,<3",
         # `make lint` asks it whether a dependency has a known vulnerability.
         "pip-audit>=2.10,<3",

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from bench.output import Output, check_equal
+from bench.plots import draw, relative
 from lake_pipeline.errors import ConservationError
 
 ROOT = Path(__file__).parents[1]
@@ -121,3 +122,34 @@ def test_the_ledgers_benchmark_measures_each_size_and_its_peer(short_dir: Path) 
     for size in measured["sizes"]:
         assert all(size[name] > 0 for name in size if name not in ("bytes_by_table", "shrinking"))
     assert measured["tick"] > 0
+
+
+def test_what_was_measured_is_drawn_and_the_same_figures_are_the_same_file(tmp_path: Path) -> None:
+    trials = [
+        {"case": case, "peer": peer, "usage": {"wall_seconds": seconds, "cpu_seconds": 2 * seconds}}
+        for case, peer, seconds in (
+            ("files", "duckdb", 2.0),
+            ("files", "duckdb", 4.0),
+            ("files", "lake", 6.0),
+            ("gz", "duckdb", 1.0),
+            ("gz", "lake", 5.0),
+            ("arrays", "lake", 5.0),
+        )
+    ]
+    assert relative(trials, "cpu_seconds") == {
+        "files": {"duckdb": 1.0, "lake": 2.0},
+        "gz": {"duckdb": 1.0, "lake": 5.0},
+    }
+    sizes = [
+        {"files": files, "listing": 5e4, "claim_p50": 0.1, "claim_p99": 0.2, "table_bytes": 200.0, "index_bytes": 90.0}
+        for files in (10_000, 1_000_000)
+    ]
+    (tmp_path / "convert.json").write_text(json.dumps({"trials": trials}))
+    (tmp_path / "ledger.json").write_text(json.dumps({"sizes": sizes}))
+
+    drawn = draw(tmp_path, tmp_path)
+
+    assert [path.name for path in drawn] == ["bench-convert.svg", "bench-ledger.svg"]
+    first = [path.read_bytes() for path in drawn]
+    assert all(b"<svg" in content for content in first)
+    assert [path.read_bytes() for path in draw(tmp_path, tmp_path)] == first
