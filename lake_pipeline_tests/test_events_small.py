@@ -64,6 +64,7 @@ def test_a_file_list_on_standard_input_runs_just_those_files(lake: LakeCommand) 
     assert [row["key"] for row in sources] == keys
 
 
+@pytest.mark.slow
 def test_a_file_list_leaves_what_else_is_pending_alone_and_may_be_handed_in_again(lake: LakeCommand) -> None:
     lake("run", "events_small", "--files-from", "-", stdin=f"{WEEK8}/drop-01.json\n")
     lake("requeue", "events_small", "--key", f"{WEEK8}/drop-01.json")

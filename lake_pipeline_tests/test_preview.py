@@ -80,6 +80,7 @@ def test_nothing_waiting_is_nothing_to_tell(lake: LakeCommand) -> None:
     assert lake("schema", "preview", "events").stdout == "0 files, 0 B, 0 records; schema.mode is evolve\n"
 
 
+@pytest.mark.slow
 def test_in_mode_strict_every_difference_that_would_fail_a_manifest_is_named_and_the_exit_code_is_1(
     tmp_path: Path, database_url: str
 ) -> None:

@@ -104,6 +104,7 @@ def test_everything_that_was_set_aside_is_replayed_at_once_and_quarantine_is_emp
     assert not list((lake.home / "store/quarantine").rglob("*.ndjson"))
 
 
+@pytest.mark.slow
 def test_a_replay_without_a_mend_ends_where_it_began(lake: LakeCommand) -> None:
     before = (ids(lake), [entry["reason"] for entry in lake.json_lines("quarantine", "list")])
 
@@ -148,6 +149,7 @@ def test_a_mended_file_whose_key_has_landed_anew_is_refused(lake: LakeCommand) -
     assert f"{WEEK}/broken.json has landed anew" in refused
 
 
+@pytest.mark.slow
 def test_files_set_aside_for_a_wrong_records_path_are_rows_once_the_declaration_is_mended(
     tmp_path: Path, database_url: str
 ) -> None:
@@ -168,6 +170,7 @@ def test_files_set_aside_for_a_wrong_records_path_are_rows_once_the_declaration_
     assert sorted(path.name for path in (lake.home / "store/archive").rglob("*.json")) == ["1.json", "2.json"]
 
 
+@pytest.mark.slow
 def test_rows_and_records_of_a_wrong_array_are_replaced_once_the_declaration_is_mended(
     tmp_path: Path, database_url: str
 ) -> None:
