@@ -17,6 +17,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from pathlib import Path
 from statistics import quantiles
 
@@ -319,6 +320,9 @@ def _options() -> argparse.Namespace:
     options = parser.parse_args()
     if options.quick:
         options.sizes, options.new, options.pending, options.manifest_files = [10_000, 100_000], 20_000, 100_000, 1000
+    for size, following in pairwise(options.sizes):
+        if following <= size + 2 * options.new:
+            parser.error(f"after {size:,} files and twice {options.new:,} new ones there are {following:,} already")
     return options
 
 

@@ -98,30 +98,20 @@ def test_lost_row_and_changed_value_are_refused() -> None:
 
 
 @pytest.mark.slow
-def test_the_ledger_is_measured_at_each_size() -> None:
-    sizes = ["--sizes", "1k,2k", "--new", "500", "--pending", "500", "--manifest-files", "100", "--workers", "2"]
-    env = {name: value for name, value in os.environ.items() if not name.startswith("LAKE_")}
-    command = [sys.executable, "-m", "bench.ledger", *sizes]
-    ran = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True)
-    assert ran.returncode == 0, ran.stderr
-    assert "on top of so many that SUCCEEDED; 2 workers, manifests of 100" in ran.stdout
-    assert "|  | 1,000 | 2,000 | target |" in ran.stdout
-    assert "A tick of the work sensor with 500 files pending" in ran.stdout
-
-
-@pytest.mark.slow
 def test_the_ledgers_benchmark_measures_each_size_and_its_peer(short_dir: Path) -> None:
     report = short_dir / "report.json"
     env = {name: value for name, value in os.environ.items() if not name.startswith(("LAKE_", "DAGSTER_"))}
-    sizes = ["--sizes", "1k,3k", "--new", "1k", "--pending", "2k", "--manifest-files", "500", "--workers", "2"]
+    sizes = ["--sizes", "1k,4k", "--new", "1k", "--pending", "2k", "--manifest-files", "500", "--workers", "2"]
     command = [sys.executable, "-m", "bench.ledger", *sizes, "--json", str(report), "--scratch", str(short_dir)]
     ran = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True)
     assert ran.returncode == 0, ran.stderr
     measured = json.loads(report.read_text())
-    assert [size["files"] for size in measured["sizes"]] == [1000, 3000]
+    assert [size["files"] for size in measured["sizes"]] == [1000, 4000]
     for size in measured["sizes"]:
         assert all(size[name] > 0 for name in size if name not in ("bytes_by_table", "shrinking"))
     assert measured["tick"] > 0
+    refused = subprocess.run([*command, "--sizes", "1k,3k"], cwd=ROOT, env=env, capture_output=True, text=True)
+    assert "after 1,000 files and twice 1,000 new ones there are 3,000 already" in refused.stderr
 
 
 def test_what_was_measured_is_drawn_and_the_same_figures_are_the_same_file(tmp_path: Path) -> None:
