@@ -10,7 +10,7 @@ import pytest
 
 from lake_pipeline.errors import LeaseLost
 from lake_pipeline.ledger.ledger import Ledger
-from lake_pipeline.ledger.models import Registered, Replacement, Withdrawal
+from lake_pipeline.ledger.models import FileOutcome, Registered, Replacement, Withdrawal
 from lake_pipeline_tests.ledger_samples import DATASET, begin, claim, convert, land, listed, state_of, states
 from lake_pipeline_tests.waiting import until
 
@@ -180,3 +180,16 @@ def test_bytes_uploaded_again_end_the_unreadable_version_that_had_come_in_their_
 
 def unreadable(version: Replacement) -> Withdrawal:
     return Withdrawal(version.id, "QUARANTINED", "Unreadable", "bad")
+
+
+def test_a_late_word_of_a_file_that_was_moved_to_quarantine_does_not_end_its_replay(ledger: Ledger) -> None:
+    land(ledger, "a")
+    convert(ledger, claim(ledger).manifest_id, a=FileOutcome(0, "QUARANTINED", error_class="Unreadable"))
+    (file,) = ledger.files_to_archive(DATASET)
+    ledger.record_archived(DATASET, [(file.id, "quarantine/a")])
+    ledger.requeue(DATASET, key="a")
+
+    assert ledger.unconverted(DATASET, ["a"]) == {}, "it is gone from its key because it was moved"
+    assert ledger.supersede_deleted(DATASET, [file.id], "deleted") == 0
+
+    assert states(ledger) == {("a", "v1"): "PENDING"}

@@ -202,15 +202,18 @@ WHERE older.dataset = :dataset AND older.s3_key = k.s3_key
     );
 
 -- name: unconverted_versions(dataset, keys)
--- Versions of these keys that no manifest holds and whose rows are not in the lake.
+-- Versions of these keys that no manifest holds and whose rows are not in the lake; not those that were moved away, which
+-- nobody deletes by their keys.
 SELECT id, s3_key FROM lake.live_files
-WHERE dataset = :dataset AND s3_key = ANY (:keys) AND status IN ('PENDING', 'FAILED') AND manifest_id IS NULL;
+WHERE dataset = :dataset AND s3_key = ANY (:keys) AND status IN ('PENDING', 'FAILED') AND manifest_id IS NULL
+    AND archived_key IS NULL;
 
 -- name: supersede_deleted(dataset, ids, message)!
 -- Those of the versions that are still so were deleted, and nothing came in their place.
 UPDATE lake.live_files
 SET status = 'SUPERSEDED', error_class = 'ObjectDeleted', error_message = :message, processed_at = clock_timestamp()
-WHERE dataset = :dataset AND id = ANY (:ids) AND status IN ('PENDING', 'FAILED') AND manifest_id IS NULL;
+WHERE dataset = :dataset AND id = ANY (:ids) AND status IN ('PENDING', 'FAILED') AND manifest_id IS NULL
+    AND archived_key IS NULL;
 
 -- name: archived_versions(dataset, keys, etags)
 -- Those of the object versions that were moved away, so that they can lie under their keys only if they landed again.
