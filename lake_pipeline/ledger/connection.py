@@ -119,7 +119,9 @@ class LedgerConnection:
             url,
             min_size=min_size,
             max_size=max_size,
-            kwargs=options,
+            # Thousands of keys are given to statements that plan well only if they are known: after five times a
+            # prepared one gets a plan for any, which has no index for "these keys, or all" and compares each with each.
+            kwargs=options | {"prepare_threshold": None},
             check=ConnectionPool[Connection].check_connection,
             open=False,
             name="lake",
