@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from lake_pipeline.ledger.connection import named_queries
 from lake_pipeline.ledger.ledger import Ledger
 from lake_pipeline.ledger.models import FileOutcome, FileRow, OutputFile
+from lake_pipeline_tests import waiting
 from lake_pipeline_tests.ledger_samples import DATASET, begin, claim, convert, land, listed, states
 from lake_pipeline_tests.ledgers import make_live
 
@@ -324,3 +325,32 @@ def test_what_is_asked_of_some_files_reads_the_indexes_of_both_tables(grown: str
     plan = "\n".join(line for (line,) in found)
     assert "Seq Scan on live_files" not in plan, plan
     assert "Seq Scan on settled_files" not in plan, plan
+
+
+def test_no_page_of_many_keys_gets_a_plan_for_any_keys(grown: str) -> None:
+    keys = [f"k{number}" for number in range(1, 4_001)]
+
+    def scans() -> int:
+        with psycopg.connect(grown) as connection:
+            found = connection.execute(
+                "SELECT sum(seq_scan)::bigint FROM pg_stat_user_tables WHERE relname = 'live_files'"
+            ).fetchone()
+        assert found is not None
+        return int(found[0])
+
+    def is_alone() -> bool:
+        with psycopg.connect(grown) as connection:
+            return (
+                connection.execute(
+                    "SELECT FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+                ).fetchone()
+                is None
+            )
+
+    waiting.until(is_alone)
+    before = scans()
+    with Ledger.open(grown, max_size=1) as ledger:
+        for _ in range(12):  # from its sixth time on a prepared statement may have a plan for whatever keys there are
+            assert len(ledger.versions_of(DATASET, keys)) == len(keys)
+    waiting.until(is_alone)  # a server process tells what it read when it ends
+    assert scans() == before
