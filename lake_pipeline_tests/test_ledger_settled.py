@@ -354,3 +354,26 @@ def test_no_page_of_many_keys_gets_a_plan_for_any_keys(grown: str) -> None:
             assert len(ledger.versions_of(DATASET, keys)) == len(keys)
     waiting.until(is_alone)  # a server process tells what it read when it ends
     assert scans() == before
+
+
+MOVED = SOME | {"ids": [70005, 70006], "manifest_id": None, "keep": False}
+
+
+@pytest.fixture(scope="module")
+def misjudged(grown: str) -> str:
+    """The same, of which the server thinks that no file was ever claimed: 20,000 were, since it looked."""
+    with psycopg.connect(grown, autocommit=True) as connection:
+        connection.execute("ALTER TABLE lake.live_files SET (autovacuum_enabled = false)")
+        connection.execute("UPDATE lake.live_files SET status = 'SUCCEEDED', manifest_id = 'm.' || id % 50")
+    return grown
+
+
+@pytest.mark.parametrize("name", ["lock_manifests_of", "settle_files", "record_archived"])
+def test_files_that_were_moved_are_looked_up_by_their_ids_whatever_the_statistics(misjudged: str, name: str) -> None:
+    with psycopg.connect(misjudged) as connection:
+        connection.execute(named_queries().join_by_hash.sql)
+        found = connection.execute("EXPLAIN " + getattr(named_queries(), name).sql, MOVED).fetchall()
+    plan = "\n".join(line for (line,) in found)
+    assert "file_processing_status_pkey" in plan, plan
+    assert "files_by_manifest" not in plan, plan
+    assert "Seq Scan on live_files" not in plan, plan

@@ -48,7 +48,7 @@ class ArchiveLedger(LedgerConnection):
             list(self._queries.lock_manifests_of(connection, dataset=dataset, ids=there["ids"]))
             with self._joining_by_hash(connection):
                 self._queries.settle_files(connection, dataset=dataset, manifest_id=None, keep=False, **there)
-                self._queries.record_archived(connection, dataset=dataset, **there)
+                self._queries.record_archived(connection, **there)
             failpoint("archive.settling")
 
     def settle(self, dataset: str, manifest_id: str | None = None, *, keep: bool) -> None:

@@ -826,11 +826,13 @@ WHERE f.dataset = :dataset AND f.relanded AND f.status <> 'SUPERSEDED' AND f.arc
 ORDER BY f.s3_key;
 
 -- name: lock_manifests_of(dataset, ids)
--- Hold the manifests of these files, in an order in which nobody stands in another's way.
-SELECT FROM lake.manifests
-WHERE dataset = :dataset AND manifest_id IN (
-    SELECT f.manifest_id FROM lake.live_files f WHERE f.dataset = :dataset AND f.id = ANY (:ids::bigint[])
+-- Hold the manifests of these files, in an order in which nobody stands in another's way. The files are looked up by
+-- their ids, and no more is said of them: a planner with stale statistics would look by whatever else it has an index of.
+WITH held AS MATERIALIZED (
+    SELECT DISTINCT manifest_id FROM lake.live_files WHERE id = ANY (:ids::bigint[])
 )
+SELECT FROM lake.manifests
+WHERE dataset = :dataset AND manifest_id IN (SELECT manifest_id FROM held)
 ORDER BY manifest_id FOR UPDATE;
 
 -- name: manifests_to_settle(dataset, most)
@@ -850,9 +852,12 @@ WITH place AS (
         AND NOT relanded AND archived_etag IS NULL AND archived_size IS NULL
 ), gone AS (
     DELETE FROM lake.live_files f USING place p, lake.manifests m
-    WHERE f.id = p.id AND f.dataset = :dataset AND f.status = 'SUCCEEDED'
-        AND (f.manifest_id = :manifest_id OR f.id = ANY (:ids::bigint[]))
-        AND m.dataset = f.dataset AND m.manifest_id = f.manifest_id AND m.state = 'COMMITTED'
+    WHERE f.id = p.id AND f.status = 'SUCCEEDED'
+        -- By the manifest or by ids. By ids, whatever else an index could tell is hidden from the planner: with stale
+        -- statistics it thinks that little is in the index by manifest, and reads all of it.
+        AND (f.dataset = :dataset AND f.manifest_id = :manifest_id
+            OR f.dataset || '' = :dataset AND f.id = ANY (:ids::bigint[]))
+        AND m.dataset = :dataset AND m.manifest_id = coalesce(f.manifest_id, '') AND m.state = 'COMMITTED'
         AND (p.archived_key IS NOT NULL OR NOT p.moved) AND starts_with(p.archived_key, 'quarantine/') IS NOT TRUE
         -- What the table of settled files has no room for stays.
         AND f.landing_group = m.landing_group AND (f.glue_job_run_id IS NOT NULL OR m.engine_run_id IS NULL)
@@ -908,11 +913,11 @@ SELECT s.id, s.dataset, s.s3_key, coalesce(encode(s.etag_bytes, 'hex'), s.etag_t
     coalesce(s.rows_exploded, 0), coalesce(s.rows_erased, 0), s.archived_key
 FROM back s JOIN lake.manifests m USING (dataset, manifest_id);
 
--- name: record_archived(dataset, ids, keys)!
--- Where raw files lie now that are not settled.
+-- name: record_archived(ids, keys)!
+-- Where raw files lie now that are not settled; found by their ids alone, as above.
 UPDATE lake.live_files f SET archived_key = a.archived_key, relanded = false, archived_etag = NULL, archived_size = NULL
 FROM unnest(:ids::bigint[], :keys::text[]) AS a (id, archived_key)
-WHERE f.id = a.id AND f.dataset = :dataset AND f.id = ANY (:ids::bigint[]);
+WHERE f.id = a.id AND f.id = ANY (:ids::bigint[]);
 
 -- name: prune_files(dataset, keep, most)$
 -- Forget the files of some manifests that were committed so long ago, each manifest as a whole: a replay of half of one
