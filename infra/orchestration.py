@@ -15,7 +15,7 @@ from aws_cdk import aws_servicediscovery as discovery
 
 from infra import policies
 from infra.acknowledged import acknowledge_task, acknowledge_wildcards
-from infra.context import Context
+from infra.context import TASK_DISK, Context
 from infra.data import Data
 from infra.names import Names
 from infra.network import CODE_PORT, UI_PORT, balancer_port
@@ -57,7 +57,7 @@ class Tasks:
             family=self.names.of(component),
             cpu=self.context.task_cpu,
             memory_limit_mib=self.context.task_memory,
-            ephemeral_storage_gib=50,  # scratch of manifests that are converted here, and of extracts
+            ephemeral_storage_gib=TASK_DISK,
             task_role=self.role,
             execution_role=self.execution,
             runtime_platform=ecs.RuntimePlatform(

@@ -8,6 +8,8 @@ import re
 import subprocess
 import sys
 from collections import Counter
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ from dagster_aws.ecs import EcsRunLauncher
 from psycopg.conninfo import conninfo_to_dict
 from pydantic import ValidationError
 
+from infra import costs
 from infra.context import ROOT, Context, context_of
 from infra.environment import environment
 from infra.examples import examples
@@ -30,6 +33,9 @@ from lake_pipeline import __version__
 from lake_pipeline.aws_local import resources
 from lake_pipeline.declarations import load_datasets
 from lake_pipeline.defs.instance import CONFIG
+from lake_pipeline.ledger.models import BacklogSummary
+from lake_pipeline.ledger.news import ManifestNews
+from lake_pipeline.notices.metrics import counts_of, gauges_of
 from lake_pipeline.settings import BUNDLED_DATASETS, Settings, load_settings
 from lake_pipeline_tests.aws_calls import ACCOUNT
 from lake_pipeline_tests.iam import listed
@@ -401,7 +407,7 @@ def test_no_declaration_may_name_a_folder_of_the_platform() -> None:
 
 
 def test_what_is_needed_without_the_stacks_starts_no_node() -> None:
-    modules = "context, environment, examples, folders, names, policies, synth, variables"
+    modules = "context, costs, environment, examples, folders, names, policies, synth, variables"
     code = f"import sys; from infra import {modules}; print('aws_cdk' in sys.modules, 'jsii' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["False", "False"]
@@ -415,6 +421,22 @@ def test_values_of_cdk_json_are_checked() -> None:
         context_of({"dev": environments["dev"] | {"colour": "red"}}, "dev")
     page = (ROOT / "docs/infrastructure.md").read_text()
     assert [name for name in Context.model_fields if f"| `{name}` |" not in page] == []
+
+
+def test_the_costs_of_a_month_count_the_tasks_metrics_and_alarms_that_there_are(templates: Path) -> None:
+    platform = Template.read(templates / "lake-platform-dev.template.json", REGION)
+    alarms = platform.all("AWS::CloudWatch::Alarm").values()
+    looked_at = sum(len([each for each in alarm.get("Metrics", [{}]) if "Expression" not in each]) for alarm in alarms)
+    datasets = costs.datasets(costs.declared("dev"))
+    assert looked_at == costs.ALARM_METRICS * datasets + costs.COMMON_ALARM_METRICS
+    assert len(platform.all("AWS::ECS::Service")) == costs.SERVICES
+    now = datetime(2026, 2, 1, tzinfo=UTC)
+    done = ManifestNews(
+        "events", "m", "g", "COMMITTED", 1, 0, 1, 1, None, None, now, now, now, {}, planned=False, ended=True
+    )
+    put = [*counts_of(done, 1, "glue"), *counts_of(replace(done, state="FAILED"), 1, "glue")]
+    put += gauges_of("events", {}, BacklogSummary(0, 0, None), "glue", now)
+    assert len({each["MetricName"] for each in put}) == costs.METRICS
 
 
 def test_the_image_is_pinned_runs_as_nobody_and_copies_what_is_there() -> None:
