@@ -73,7 +73,7 @@ def _idle() -> str:
         f"{month.metric:.2f} a metric, {month.alarm_metric:.2f} an alarm's metric, {month.dashboard:g} a dashboard"
     )
     sundries = [
-        f"{month.key:g}; {month.secret:.2f}; {month.zone:.2f} a zone; {month.image_gb:.2f} a GB",
+        f"{month.key:g}; {month.secret:.2f} a secret; {month.zone:.2f} a zone; {month.image_gb:.2f} a GB",
         f"{use.sqs:.2f} a million requests; {month.s3_inventory} a million objects",
     ]
     rows = [
@@ -103,7 +103,11 @@ def _idle() -> str:
             watched,
             costs.watching(dev),
         ),
-        ("KMS key, secret, private DNS, images, queues, Inventory", "; ".join(sundries), costs.sundries()),
+        (
+            f"KMS key, {costs.SECRETS} secrets, private DNS, images, queues, Inventory",
+            "; ".join(sundries),
+            costs.sundries(),
+        ),
     ]
     total = f"| **sum** | | **{_tens(sum(cost for *_, cost in rows))}** |"
     return _table(["idle", "price", "a month"], [[what, price, _dollars(cost)] for what, price, cost in rows]) + total

@@ -16,8 +16,9 @@ from lake_pipeline.costs.prices import MonthPrices, Prices, price_list
 from lake_pipeline.dataset import Batch
 from lake_pipeline.declarations import load_datasets
 
-# Dagster's services; metrics that the lake puts for a dataset; what the alarms of a dataset, and the others, look at.
-SERVICES, METRICS = 3, 22
+# Dagster's services; metrics that the lake puts for a dataset; secrets.
+SERVICES, METRICS, SECRETS = 3, 22, 2
+# What the alarms of a dataset look at, and those of all.
 ALARM_METRICS, COMMON_ALARM_METRICS = 5, 4
 # Assumed of what stands there: metrics of ECS insights, the balancer's capacity units, images, requests of the queue.
 INSIGHTS, IMAGES_GB = 50, 10
@@ -91,9 +92,9 @@ def watching(context: Context) -> float:
 
 
 def sundries() -> float:
-    """A key, a secret, a zone, images and the asking of empty queues, a month."""
+    """A key, secrets, a zone, images and the asking of empty queues, a month."""
     use, month = prices()
-    return month.key + month.secret + month.zone + IMAGES_GB * month.image_gb + _POLLS / 1e6 * use.sqs
+    return month.key + SECRETS * month.secret + month.zone + IMAGES_GB * month.image_gb + _POLLS / 1e6 * use.sqs
 
 
 @dataclass(frozen=True)

@@ -282,9 +282,6 @@ def test_dagster_runs_from_one_image_behind_a_balancer_of_the_network(platform: 
         given = {item["Name"]: item["Value"] for item in container["Environment"]}
         assert given["DAGSTER_RUN_TASK"] == f"lake-run-{env}"
         assert given["LAKE_STORE"] == f"s3://lake-store-{env}-{ACCOUNT}"
-        assert {item["Name"] for item in container["Secrets"]} == {
-            f"DATABASE_{name}" for name in ("USER", "PASSWORD", "HOST", "PORT", "NAME")
-        }
         assert container["StopTimeout"] > Settings().grace_seconds
     services = {item["ServiceName"]: item for item in platform.all("AWS::ECS::Service").values()}
     assert set(services) == {f"lake-{name}-{env}" for name in ("code", "daemon", "webserver")}
@@ -296,6 +293,27 @@ def test_dagster_runs_from_one_image_behind_a_balancer_of_the_network(platform: 
     assert platform.one("AWS::ElasticLoadBalancingV2::LoadBalancer")["Scheme"] == "internal"
     listener = platform.one("AWS::ElasticLoadBalancingV2::Listener")
     assert (listener["Port"], listener["Protocol"]) == ((443, "HTTPS") if env == "full" else (80, "HTTP"))
+
+
+def test_the_owner_of_the_database_migrates_before_each_service_begins_and_nothing_else_has_its_password(
+    platform: Template,
+) -> None:
+    works = {f"DATABASE_{name}" for name in ("USER", "PASSWORD", "HOST", "PORT", "NAME")}
+    for task in platform.all("AWS::ECS::TaskDefinition").values():
+        containers = {container["Name"]: container for container in task["ContainerDefinitions"]}
+        of = {
+            name: {item["Name"]: "DatabaseSecret" in str(item["ValueFrom"]) for item in container["Secrets"]}
+            for name, container in containers.items()
+        }
+        migrating = containers.pop("migrate", None)
+        ((name, container),) = containers.items()
+        assert of[name] == dict.fromkeys(works, False)
+        assert (migrating is None) == (name == "run")
+        if migrating is not None:
+            owned = dict.fromkeys(("DATABASE_OWNER", "DATABASE_OWNER_PASSWORD"), True)
+            assert of["migrate"] == dict.fromkeys(works, False) | owned
+            assert (migrating["Command"], migrating["Essential"]) == (["lake", "migrate", "--worker"], False)
+            assert container["DependsOn"] == [{"Condition": "SUCCESS", "ContainerName": "migrate"}]
 
 
 def test_the_ui_is_reached_from_the_network_and_from_nowhere_else(data: Template, env: str) -> None:
@@ -430,6 +448,8 @@ def test_the_costs_of_a_month_count_the_tasks_metrics_and_alarms_that_there_are(
     datasets = costs.datasets(costs.declared("dev"))
     assert looked_at == costs.ALARM_METRICS * datasets + costs.COMMON_ALARM_METRICS
     assert len(platform.all("AWS::ECS::Service")) == costs.SERVICES
+    kept = json.loads((templates / "lake-data-dev.template.json").read_text())["Resources"].values()
+    assert [each["Type"] for each in kept].count("AWS::SecretsManager::Secret") == costs.SECRETS
     now = datetime(2026, 2, 1, tzinfo=UTC)
     done = ManifestNews(
         "events", "m", "g", "COMMITTED", 1, 0, 1, 1, None, None, now, now, now, {}, planned=False, ended=True
@@ -476,7 +496,17 @@ def test_the_entrypoint_makes_the_urls_of_the_database_and_keeps_no_password_bes
         "sslmode": "require",
     }
     assert said["LAKE_DAGSTER_DATABASE_URL"].replace("+psycopg2", "") == said["LAKE_DATABASE_URL"]
-    assert not [name for name in said if name.startswith("DATABASE_")]
+    assert "LAKE_MIGRATION_DATABASE_URL" not in said
+    owner = {"DATABASE_OWNER": "boss", "DATABASE_OWNER_PASSWORD": "0wn3r"}
+    done = subprocess.run(
+        [IMAGE / "entrypoint.sh", "env"], env=given | owner, capture_output=True, text=True, check=True
+    )
+    migrates = dict(line.split("=", 1) for line in done.stdout.splitlines())
+    url = said["LAKE_DATABASE_URL"].replace("lake:s3cret@", "boss:0wn3r@")
+    assert {name: value for name, value in migrates.items() if said.get(name) != value} == {
+        "LAKE_MIGRATION_DATABASE_URL": url
+    }
+    assert not [name for name in (said | migrates) if name.startswith("DATABASE_")]
 
 
 def test_dagster_takes_the_launcher_and_the_workspace_of_the_image(monkeypatch: pytest.MonkeyPatch) -> None:
