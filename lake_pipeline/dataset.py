@@ -145,8 +145,9 @@ class Retention(_Strict):
 
     file_records: Duration | None = Field(
         None,
-        description="how long after a manifest's commit the records of its files are kept, such as 30d; without it,"
-        " for ever. Needs archive.action move",
+        description="how long after a manifest's commit the records of its files are kept, such as 30d, and as long"
+        " those of versions that were overtaken or deleted before a manifest took them, once nothing else is known of"
+        " their keys; without it, for ever. Needs archive.action move",
     )
 
 
