@@ -354,6 +354,20 @@ def test_alarms_tell_the_topic_and_the_topic_tells_a_person(platform: Template, 
     assert "cloudwatch.amazonaws.com" in users
 
 
+def test_the_pages_say_of_every_alarm_what_to_do_and_of_no_other(platform: Template, env: str) -> None:
+    alarms = {item["AlarmName"] for item in platform.all("AWS::CloudWatch::Alarm").values()}
+    kinds = {
+        re.sub(rf"-({'|'.join(load_datasets(BUNDLED_DATASETS))})-{env}$", "-{dataset}-{env}", name) for name in alarms
+    }
+    kinds = {name.replace(f"-{env}", "-{env}").removesuffix("-{env}").removeprefix("lake-") for name in kinds}
+    for page, shown in (
+        ("operations", r"^\| `lake-(\S+)-\{env\}` \|"),
+        ("infrastructure", r"^\| `([a-z-]+(?:-\{dataset\})?)` \|"),
+    ):
+        section = (ROOT / f"docs/{page}.md").read_text().split("## Alarms\n")[1].split("\n## ")[0]
+        assert set(re.findall(shown, section, re.MULTILINE)) == kinds
+
+
 def test_the_dashboard_shows_what_a_lake_is_asked_about(platform: Template) -> None:
     body = platform.one("AWS::CloudWatch::Dashboard")["DashboardBody"]
     titles = {widget["properties"]["title"] for widget in json.loads(body)["widgets"]}
