@@ -15,8 +15,8 @@ _DATABASE = {
     "RDS11": "The port is reached from the tasks' security group alone; another number would hide nothing.",
 }
 _SECRET = {
-    "SMG4": "Tasks take the password when they start, so a rotation that nobody waits for would lock them out; rotate"
-    " it by hand and start them anew, as docs/infrastructure.md says.",
+    "SMG4": "Tasks take the worker's password when they start, so a rotation that nobody waits for would lock them out;"
+    " the owner's is read where tables are migrated. docs/infrastructure.md says how to change each by hand.",
 }
 _UNPROTECTED = {
     "RDS10": "An environment to try things in: it may be deleted; what is deleted leaves a snapshot.",
@@ -42,13 +42,18 @@ _WILDCARDS = {
 
 
 def acknowledge_database(database: IConstruct, context: Context) -> None:
-    """Findings about the database and its secret."""
+    """Findings about the database and its owner's secret."""
     _acknowledge(database, _DATABASE)
-    _acknowledge(database.node.find_child("Secret"), _SECRET)
+    acknowledge_secret(database.node.find_child("Secret"))
     if not context.protected:
         _acknowledge(database, _UNPROTECTED)
     if not context.database_standby:
         _acknowledge(database, _ALONE)
+
+
+def acknowledge_secret(secret: IConstruct) -> None:
+    """Findings about a secret with a password of the database."""
+    _acknowledge(secret, _SECRET)
 
 
 def acknowledge_job(job: IConstruct) -> None:

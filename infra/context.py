@@ -8,6 +8,8 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt
 
 ROOT = Path(__file__).parents[1]
+# Disk of each Fargate task: scratch of manifests that are converted here, and of extracts.
+TASK_DISK = 50
 Gibibytes = Annotated[int, Field(ge=1)]
 
 

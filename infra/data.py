@@ -8,10 +8,11 @@ import aws_cdk as cdk
 from aws_cdk import aws_ecr as ecr
 from aws_cdk import aws_rds as rds
 from aws_cdk import aws_s3 as s3
+from aws_cdk import aws_secretsmanager as secretsmanager
 
 from infra.buckets import make_reports, make_store
 from infra.context import Context
-from infra.database import make_database
+from infra.database import make_database, make_worker
 from infra.folders import Folders
 from infra.names import Names
 from infra.network import Network, make_network
@@ -29,6 +30,7 @@ class Data:
     queues: Queues
     network: Network
     database: rds.DatabaseInstance
+    worker: secretsmanager.ISecret
     images: ecr.Repository
 
 
@@ -37,12 +39,14 @@ def make_data(stack: cdk.Stack, names: Names, context: Context, folders: Folders
     reports = make_reports(stack, names)
     queues = make_queues(stack, names)
     network = make_network(stack, names, context, reports)
+    database = make_database(stack, names, context, network)
     return Data(
         reports=reports,
         store=make_store(stack, names, context, folders, reports, queues.arrivals),
         queues=queues,
         network=network,
-        database=make_database(stack, names, context, network),
+        database=database,
+        worker=make_worker(stack, names, database),
         images=ecr.Repository(
             stack,
             "Images",

@@ -5,8 +5,9 @@ from __future__ import annotations
 import aws_cdk as cdk
 from aws_cdk import aws_ec2 as ec2
 from aws_cdk import aws_rds as rds
+from aws_cdk import aws_secretsmanager as secretsmanager
 
-from infra.acknowledged import acknowledge_database
+from infra.acknowledged import acknowledge_database, acknowledge_secret
 from infra.context import Context
 from infra.names import Names
 from infra.network import Network
@@ -56,3 +57,17 @@ def make_database(stack: cdk.Stack, names: Names, context: Context, network: Net
     )
     acknowledge_database(database, context)
     return database
+
+
+def make_worker(stack: cdk.Stack, names: Names, database: rds.DatabaseInstance) -> secretsmanager.ISecret:
+    """The secret of the role that Dagster works as, which owns nothing; `lake migrate --worker` makes that role."""
+    secret = rds.DatabaseSecret(
+        stack,
+        "Worker",
+        username="lake_worker",
+        dbname=_DATABASE,
+        secret_name=names.of("worker"),
+        exclude_characters=_NOT_IN_A_URL,
+    )
+    acknowledge_secret(secret)
+    return secret.attach(database)  # which puts host and port into it

@@ -3,7 +3,7 @@
     aws cloudformation describe-stacks --stack-name lake-platform-dev --query 'Stacks[0].Outputs' > outputs.json
     python -m infra.environment outputs.json > lake.env
 
-`--secret secret.json`, what `aws secretsmanager get-secret-value --secret-id lake-database-dev` answers, adds the
+`--secret secret.json`, what `aws secretsmanager get-secret-value --secret-id lake-worker-dev` answers, adds the
 database's URL, and so a password.
 """
 
@@ -26,7 +26,7 @@ def environment(outputs: list[dict[str, str]]) -> dict[str, str]:
 
 
 def database_url(secret: dict[str, Any]) -> str:
-    """LAKE_DATABASE_URL of the secret that RDS's password is in."""
+    """LAKE_DATABASE_URL of a secret with a role's password."""
     user, password = (quote(secret[name], safe="") for name in ("username", "password"))
     return f"postgresql://{user}:{password}@{secret['host']}:{secret['port']}/{secret['dbname']}?sslmode=require"
 

@@ -45,36 +45,17 @@ class Metrics:
 
     def dead_letters(self) -> cloudwatch.Metric:
         """Messages in the dead-letter queue, as SQS counts them."""
-        return cloudwatch.Metric(
-            namespace="AWS/SQS",
-            metric_name="ApproximateNumberOfMessagesVisible",
-            dimensions_map={"QueueName": self.names.of("dead-letters")},
-            statistic="Maximum",
-            period=_FIVE_MINUTES,
-            label="dead letters",
-        )
+        of = {"QueueName": self.names.of("dead-letters")}
+        return _aws("SQS", "ApproximateNumberOfMessagesVisible", of, "Maximum", "dead letters")
 
     def arrivals_age(self) -> cloudwatch.Metric:
         """Seconds that the oldest message of the queue of arrivals waits."""
-        return cloudwatch.Metric(
-            namespace="AWS/SQS",
-            metric_name="ApproximateAgeOfOldestMessage",
-            dimensions_map={"QueueName": self.names.of("arrivals")},
-            statistic="Maximum",
-            period=_FIVE_MINUTES,
-            label="oldest message",
-        )
+        of = {"QueueName": self.names.of("arrivals")}
+        return _aws("SQS", "ApproximateAgeOfOldestMessage", of, "Maximum", "oldest message")
 
     def database(self, name: str, statistic: str) -> cloudwatch.Metric:
         """One of RDS's."""
-        return cloudwatch.Metric(
-            namespace="AWS/RDS",
-            metric_name=name,
-            dimensions_map={"DBInstanceIdentifier": self.names.of("database")},
-            statistic=statistic,
-            period=_FIVE_MINUTES,
-            label=name,
-        )
+        return _aws("RDS", name, {"DBInstanceIdentifier": self.names.of("database")}, statistic, name)
 
     def dpu_hours(self) -> cloudwatch.MathExpression:
         """About: executors and the driver, a DPU each with G.1X, times the hours that runs took."""
@@ -109,3 +90,15 @@ class Metrics:
             region="us-east-1",
             label=service,
         )
+
+
+def _aws(service: str, name: str, of: dict[str, str], statistic: str, label: str) -> cloudwatch.Metric:
+    """One of a service's own, of five minutes."""
+    return cloudwatch.Metric(
+        namespace=f"AWS/{service}",
+        metric_name=name,
+        dimensions_map=of,
+        statistic=statistic,
+        period=_FIVE_MINUTES,
+        label=label,
+    )

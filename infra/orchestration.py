@@ -11,29 +11,32 @@ from aws_cdk import aws_ecs as ecs
 from aws_cdk import aws_elasticloadbalancingv2 as elbv2
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_logs as logs
+from aws_cdk import aws_secretsmanager as secretsmanager
 from aws_cdk import aws_servicediscovery as discovery
 
 from infra import policies
 from infra.acknowledged import acknowledge_task, acknowledge_wildcards
-from infra.context import Context
+from infra.context import TASK_DISK, Context
 from infra.data import Data
 from infra.names import Names
 from infra.network import CODE_PORT, UI_PORT, balancer_port
 
 # The container that dagster.yaml's run launcher gives its command to.
 RUN_CONTAINER = "run"
+_MIGRATE = "migrate"
 CODE = "code"
 _WORKSPACE = "/opt/lake/workspace.yaml"
 # The longest that ECS lets a task go on after SIGTERM; LAKE_GRACE_SECONDS is 20 of it.
 _STOP_SECONDS = 120
-# Dagster's variables -> the fields of the secret that RDS keeps; the image's entrypoint makes a URL of them.
-_SECRET_FIELDS = {
+# Variables -> the fields of the worker's secret, and of the owner's; the image's entrypoint makes URLs of them.
+_WORKER_FIELDS = {
     "DATABASE_USER": "username",
     "DATABASE_PASSWORD": "password",
     "DATABASE_HOST": "host",
     "DATABASE_PORT": "port",
     "DATABASE_NAME": "dbname",
 }
+_OWNER_FIELDS = {"DATABASE_OWNER": "username", "DATABASE_OWNER_PASSWORD": "password"}
 
 
 @dataclass(frozen=True)
@@ -50,35 +53,53 @@ class Tasks:
     environment: Mapping[str, str]
 
     def define(self, component: str, command: list[str], port: int | None = None) -> ecs.FargateTaskDefinition:
-        """A task definition with one container, named after the component."""
+        """A task definition, named after the component, as its container is.
+
+        Before a service's container another one migrates, and is alone in having the owner's password.
+        """
         definition = ecs.FargateTaskDefinition(
             self.stack,
             f"{component.title()}Task",
             family=self.names.of(component),
             cpu=self.context.task_cpu,
             memory_limit_mib=self.context.task_memory,
-            ephemeral_storage_gib=50,  # scratch of manifests that are converted here, and of extracts
+            ephemeral_storage_gib=TASK_DISK,
             task_role=self.role,
             execution_role=self.execution,
             runtime_platform=ecs.RuntimePlatform(
                 cpu_architecture=ecs.CpuArchitecture.X86_64, operating_system_family=ecs.OperatingSystemFamily.LINUX
             ),
         )
-        secret = self.data.database.secret
-        assert secret is not None
-        definition.add_container(
-            component,
-            container_name=component,
+        worker, owner = _secrets(self.data.worker, _WORKER_FIELDS), _secrets(self.data.database.secret, _OWNER_FIELDS)
+        container = self._add(definition, component, command, worker, port)
+        if component != RUN_CONTAINER:
+            migrating = self._add(definition, _MIGRATE, ["lake", "migrate", "--worker"], worker | owner)
+            container.add_container_dependencies(
+                ecs.ContainerDependency(container=migrating, condition=ecs.ContainerDependencyCondition.SUCCESS)
+            )
+        acknowledge_task(definition)
+        return definition
+
+    def _add(
+        self,
+        definition: ecs.FargateTaskDefinition,
+        name: str,
+        command: list[str],
+        secrets: Mapping[str, ecs.Secret],
+        port: int | None = None,
+    ) -> ecs.ContainerDefinition:
+        return definition.add_container(
+            name,
+            container_name=name,
+            essential=name != _MIGRATE,  # its end does not end the task
             image=ecs.ContainerImage.from_ecr_repository(self.data.images, self.context.image_tag),
             command=command,
             environment=dict(self.environment),
-            secrets={name: ecs.Secret.from_secrets_manager(secret, field) for name, field in _SECRET_FIELDS.items()},
-            logging=ecs.LogDrivers.aws_logs(stream_prefix=component, log_group=self.log_group),
+            secrets=secrets,
+            logging=ecs.LogDrivers.aws_logs(stream_prefix=name, log_group=self.log_group),
             port_mappings=[ecs.PortMapping(container_port=port)] if port is not None else None,
             stop_timeout=cdk.Duration.seconds(_STOP_SECONDS),
         )
-        acknowledge_task(definition)
-        return definition
 
     def serve(
         self, component: str, cluster: ecs.Cluster, definition: ecs.FargateTaskDefinition, *, alone: bool = False
@@ -157,6 +178,12 @@ def make_dagster(
     tasks.serve("daemon", cluster, daemon, alone=True)  # two daemons would tick twice
     _listen(balancer, context, tasks.serve("webserver", cluster, webserver))
     return variables
+
+
+def _secrets(secret: secretsmanager.ISecret | None, fields: Mapping[str, str]) -> dict[str, ecs.Secret]:
+    """A container's variables of a secret's fields."""
+    assert secret is not None
+    return {name: ecs.Secret.from_secrets_manager(secret, field) for name, field in fields.items()}
 
 
 def _balancer(stack: cdk.Stack, names: Names, context: Context, data: Data) -> elbv2.ApplicationLoadBalancer:

@@ -169,6 +169,10 @@ class InventoryInvalid(LakeError):
     """The inventory report cannot be used."""
 
 
+class ReportAwaited(LakeError):
+    """There is no S3 Inventory report yet."""
+
+
 class QueueError(LakeError):
     """The queue refused or failed."""
 

@@ -9,11 +9,12 @@ import pyarrow.dataset as pads
 import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
-from lake_pipeline.dataset import Dataset, partition_keys
+from lake_pipeline.dataset import Dataset
 from lake_pipeline.errors import QueryError
 from lake_pipeline.kernel.arrow_types import arrow_type
 from lake_pipeline.lake import open_lake
 from lake_pipeline.ledger.models import OutputFile
+from lake_pipeline.output import partition_keys
 from lake_pipeline.schemas import Schema
 from lake_pipeline.settings import Settings, load_settings
 from lake_pipeline.store.filesystem import S3FileSystem

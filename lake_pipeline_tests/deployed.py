@@ -77,12 +77,14 @@ def daemon_task(platform: Template) -> Iterator[dict[str, str]]:
     cluster = platform.one("AWS::ECS::Cluster")["ClusterName"]
     ecs.create_cluster(clusterName=cluster)
     for task in platform.all("AWS::ECS::TaskDefinition").values():
-        (container,) = task["ContainerDefinitions"]
         size = {"cpu": int(task["Cpu"]), "memory": int(task["Memory"])}  # moto wants a container's, ECS the task's
         ecs.register_task_definition(
             family=task["Family"],
             networkMode=task["NetworkMode"],
-            containerDefinitions=[{"name": container["Name"], "image": container["Image"], **size}],
+            containerDefinitions=[
+                {"name": container["Name"], "image": container["Image"], **size}
+                for container in task["ContainerDefinitions"]
+            ],
         )
     network = {"subnets": [subnet], "securityGroups": [group]}
     (daemon,) = ecs.run_task(

@@ -29,6 +29,7 @@ from lake_pipeline.audit.spool import spooled
 from lake_pipeline.aws_local.resources import make_bucket
 from lake_pipeline.discovery.bucket import LakeBucket
 from lake_pipeline.discovery.listing import discover
+from lake_pipeline.discovery.report import find_report
 from lake_pipeline.lake import Lake
 from lake_pipeline.store import StoredObject
 from lake_pipeline_tests.command_line import LakeCommand
@@ -360,7 +361,7 @@ def test_a_report_of_an_inventory_stands_in_for_listings_and_what_it_says_is_loo
 
         assert found(lake) == {("unregistered", "raw/new.json")}
         lake.store.delete([path := lake.ledger.committed_outputs("events")[0].path])
-        with reported(url, s3_url) as listing:
+        with reported(find_report(url), s3_url) as listing:
             raw = [item for item in objects if item.key.startswith("raw/")]
             assert list(listing.objects("raw/")) == [StoredObject("raw/gone.json", 3, "e", LANDED), *raw]
             # A report tells of the lost file, which is asked for when it is opened.

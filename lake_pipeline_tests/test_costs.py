@@ -121,7 +121,9 @@ def test_raw_files_that_stay_where_they_landed_are_not_copied() -> None:
 def test_prices_are_of_a_day_and_of_a_page_and_of_regions_that_are_named() -> None:
     prices = price_list()
     assert prices.as_of.year >= 2026
-    assert all(page.startswith("https://aws.amazon.com/") for page in prices.source.values())
+    pages = [*prices.source.values(), *prices.month.source.values()]
+    assert all(page.startswith("https://aws.amazon.com/") for page in pages)
+    assert prices.of(prices.month.region) is not None
     with pytest.raises(UnknownRegion, match=r"'mars-1'; there are prices of eu-central-1, us-east-1"):
         prices.of("mars-1")
 

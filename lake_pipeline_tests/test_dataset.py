@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-from lake_pipeline.dataset import Dataset, Output, partition_keys
+from lake_pipeline.dataset import Dataset
 from lake_pipeline.notation import Duration, Prefix, Size
+from lake_pipeline.output import Output, partition_keys
 
 STRICT = ConfigDict(strict=True)  # as the declaration's models are
 SIZE: TypeAdapter[int] = TypeAdapter(Size, config=STRICT)

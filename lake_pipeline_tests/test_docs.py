@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import typer
 
-from docs import make_reference
+from docs import make_costs, make_reference
 from lake_pipeline.cli import app
 
 ROOT = Path(__file__).parents[1]
@@ -20,6 +20,10 @@ PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").g
 def test_the_reference_of_the_declaration_is_what_the_model_says() -> None:
     assert make_reference.TARGET.read_text() == make_reference.render()
     assert make_reference.EVENTS.read_text() == make_reference.render_events()
+
+
+def test_the_costs_of_a_month_are_what_the_price_list_and_the_environments_say() -> None:
+    assert make_costs.TARGET.read_text().endswith(make_costs.render())
 
 
 def test_every_field_of_the_declaration_has_a_meaning() -> None:

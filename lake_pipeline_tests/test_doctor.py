@@ -206,9 +206,10 @@ def test_what_the_lake_needs_of_aws_is_found_and_nothing_is_left_behind(
     assert {subject for subject, finding in found.items() if finding.state == "failed"} == {
         "store: curated/",
         "store: archive/",
-        "bucket: inventory",
         "catalogue: workgroup",
     }
+    awaited = found["bucket: inventory"]
+    assert (awaited.state, "up to 48 hours" in awaited.detail) == ("warning", True)
     assert found["store: curated/"].detail.startswith("write: ")
     assert found["store: archive/"].detail.startswith("copy: ")
     assert "s3:PutObject" in found["store: curated/"].mend

@@ -28,6 +28,12 @@ from lake_pipeline_tests.passes import convert
 
 HIS = "user_id = 'x'"
 JSON: dict[str, Any] = {**EVENTS, "source": EVENTS["source"] | {"format": "json"}}
+TRIPS: dict[str, Any] = {
+    "name": "trips",
+    "source": {"prefix": "raw/", "format": "parquet"},
+    "output": {"prefix": "curated/"},
+    "archive": {"action": "move", "prefix": "archive/"},
+}
 
 
 @pytest.fixture
@@ -213,13 +219,7 @@ def test_a_record_that_is_too_long_to_be_converted_stays_whole(
 def test_rows_of_parquet_files_go_and_all_else_in_them_stays(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, database_url: str
 ) -> None:
-    declaration = {
-        "name": "trips",
-        "source": {"prefix": "raw/", "format": "parquet"},
-        "output": {"prefix": "curated/"},
-        "archive": {"action": "move", "prefix": "archive/"},
-    }
-    with lake_of(monkeypatch, tmp_path, database_url, declaration) as lake:
+    with lake_of(monkeypatch, tmp_path, database_url, TRIPS) as lake:
         table = pa.table(
             {
                 "user_id": ["x", "y", None, "x", "y", "z"],
@@ -260,13 +260,7 @@ def test_rows_of_parquet_files_go_and_all_else_in_them_stays(
 def test_a_parquet_file_that_cannot_be_written_anew_as_it_is_stays_and_is_in_the_report(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, database_url: str
 ) -> None:
-    declaration = {
-        "name": "trips",
-        "source": {"prefix": "raw/", "format": "parquet"},
-        "output": {"prefix": "curated/"},
-        "archive": {"action": "move", "prefix": "archive/"},
-    }
-    with lake_of(monkeypatch, tmp_path, database_url, declaration) as lake:
+    with lake_of(monkeypatch, tmp_path, database_url, TRIPS) as lake:
         table = pa.table({"user_id": ["x", "y"], "at": pa.array([0, 1], pa.timestamp("ns"))})
         pq.write_table(table, tmp_path / "old", use_deprecated_int96_timestamps=True)
         lake.store.put("raw/old.parquet", (tmp_path / "old").read_bytes())

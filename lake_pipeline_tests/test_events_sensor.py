@@ -138,6 +138,43 @@ def test_reconcile_reads_an_inventory_in_place_of_listing(lake: Lake, at: Arriva
     assert "The inventory report cannot be used" in lake_("reconcile", "--inventory", "x", expect=1).stderr
 
 
+def test_until_the_first_report_is_written_the_store_is_listed_and_a_line_says_so(
+    lake: Lake, at: Arrivals, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    land(at, "raw/a.json", "trips/b.json")
+    at.take()
+    reports = Inventory(at.store, at.bucket.name)
+    command_ = command(lake, at, database_url)
+    lake_ = LakeCommand(command_.home, {**command_.variables, "LAKE_INVENTORY": reports.folder})
+    awaited = (
+        f"There is no S3 Inventory report yet: {reports.folder} has no folder such as 2026-02-01T01-00Z with a"
+        " manifest.json. S3 takes up to 48 hours to write the first one."
+    )
+    told = f"{awaited} Until it is there, the store is listed."
+
+    asked = lake_("reconcile", "--json")
+    assert {name: each["new"] for name, each in json.loads(asked.stdout).items()} == {"events": 1, "trips": 1}
+    assert asked.stderr.splitlines().count(told) == 1
+    land(at, "raw/c.json")
+    audited = lake_("audit", "events", "--json", expect=1)
+    assert [json.loads(line)["subject"] for line in audited.stdout.splitlines()] == ["raw/c.json"]
+    assert audited.stderr.splitlines().count(told) == 1
+
+    monkeypatch.setenv("LAKE_INVENTORY", reports.folder)
+    with open_instance(lake.settings) as instance:
+        result = defs().resolve_job_def("events_reconcile").execute_in_process(instance=instance)
+        lines = [record.event_log_entry.user_message for record in instance.get_records_for_run(result.run_id).records]
+    assert result.success
+    assert lines.count(told) == 1
+    assert set(states(lake)) == {"raw/a.json", "raw/c.json"}
+
+    # Who names a folder means a report; and a report that is there and broken is no report to come.
+    assert awaited in lake_("reconcile", "--inventory", reports.folder, expect=1).stderr
+    reports.put(reports.write("CSV", [Row("raw/d.json")]).split("/", 3)[3], b"{}")
+    for words in (["reconcile"], ["audit"]):
+        assert "The inventory report cannot be used" in lake_(*words, expect=1).stderr
+
+
 def test_the_scheduled_job_spends_no_more_than_its_budget_and_goes_on_from_there(lake: Lake, at: Arrivals) -> None:
     reports = Inventory(at.store, at.bucket.name)
     reports.write("CSV", [Row(f"raw/{number:05}.json") for number in range(12_000)])

@@ -8,6 +8,8 @@ import re
 import subprocess
 import sys
 from collections import Counter
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ from dagster_aws.ecs import EcsRunLauncher
 from psycopg.conninfo import conninfo_to_dict
 from pydantic import ValidationError
 
+from infra import costs
 from infra.context import ROOT, Context, context_of
 from infra.environment import environment
 from infra.examples import examples
@@ -30,6 +33,9 @@ from lake_pipeline import __version__
 from lake_pipeline.aws_local import resources
 from lake_pipeline.declarations import load_datasets
 from lake_pipeline.defs.instance import CONFIG
+from lake_pipeline.ledger.models import BacklogSummary
+from lake_pipeline.ledger.news import ManifestNews
+from lake_pipeline.notices.metrics import counts_of, gauges_of
 from lake_pipeline.settings import BUNDLED_DATASETS, Settings, load_settings
 from lake_pipeline_tests.aws_calls import ACCOUNT
 from lake_pipeline_tests.iam import listed
@@ -276,9 +282,6 @@ def test_dagster_runs_from_one_image_behind_a_balancer_of_the_network(platform: 
         given = {item["Name"]: item["Value"] for item in container["Environment"]}
         assert given["DAGSTER_RUN_TASK"] == f"lake-run-{env}"
         assert given["LAKE_STORE"] == f"s3://lake-store-{env}-{ACCOUNT}"
-        assert {item["Name"] for item in container["Secrets"]} == {
-            f"DATABASE_{name}" for name in ("USER", "PASSWORD", "HOST", "PORT", "NAME")
-        }
         assert container["StopTimeout"] > Settings().grace_seconds
     services = {item["ServiceName"]: item for item in platform.all("AWS::ECS::Service").values()}
     assert set(services) == {f"lake-{name}-{env}" for name in ("code", "daemon", "webserver")}
@@ -290,6 +293,27 @@ def test_dagster_runs_from_one_image_behind_a_balancer_of_the_network(platform: 
     assert platform.one("AWS::ElasticLoadBalancingV2::LoadBalancer")["Scheme"] == "internal"
     listener = platform.one("AWS::ElasticLoadBalancingV2::Listener")
     assert (listener["Port"], listener["Protocol"]) == ((443, "HTTPS") if env == "full" else (80, "HTTP"))
+
+
+def test_the_owner_of_the_database_migrates_before_each_service_begins_and_nothing_else_has_its_password(
+    platform: Template,
+) -> None:
+    works = {f"DATABASE_{name}" for name in ("USER", "PASSWORD", "HOST", "PORT", "NAME")}
+    for task in platform.all("AWS::ECS::TaskDefinition").values():
+        containers = {container["Name"]: container for container in task["ContainerDefinitions"]}
+        of = {
+            name: {item["Name"]: "DatabaseSecret" in str(item["ValueFrom"]) for item in container["Secrets"]}
+            for name, container in containers.items()
+        }
+        migrating = containers.pop("migrate", None)
+        ((name, container),) = containers.items()
+        assert of[name] == dict.fromkeys(works, False)
+        assert (migrating is None) == (name == "run")
+        if migrating is not None:
+            owned = dict.fromkeys(("DATABASE_OWNER", "DATABASE_OWNER_PASSWORD"), True)
+            assert of["migrate"] == dict.fromkeys(works, False) | owned
+            assert (migrating["Command"], migrating["Essential"]) == (["lake", "migrate", "--worker"], False)
+            assert container["DependsOn"] == [{"Condition": "SUCCESS", "ContainerName": "migrate"}]
 
 
 def test_the_ui_is_reached_from_the_network_and_from_nowhere_else(data: Template, env: str) -> None:
@@ -328,6 +352,20 @@ def test_alarms_tell_the_topic_and_the_topic_tells_a_person(platform: Template, 
     (key,) = platform.all("AWS::KMS::Key").values()
     users = [item["Principal"].get("Service") for item in key["KeyPolicy"]["Statement"]]
     assert "cloudwatch.amazonaws.com" in users
+
+
+def test_the_pages_say_of_every_alarm_what_to_do_and_of_no_other(platform: Template, env: str) -> None:
+    alarms = {item["AlarmName"] for item in platform.all("AWS::CloudWatch::Alarm").values()}
+    kinds = {
+        re.sub(rf"-({'|'.join(load_datasets(BUNDLED_DATASETS))})-{env}$", "-{dataset}-{env}", name) for name in alarms
+    }
+    kinds = {name.replace(f"-{env}", "-{env}").removesuffix("-{env}").removeprefix("lake-") for name in kinds}
+    for page, shown in (
+        ("operations", r"^\| `lake-(\S+)-\{env\}` \|"),
+        ("infrastructure", r"^\| `([a-z-]+(?:-\{dataset\})?)` \|"),
+    ):
+        section = (ROOT / f"docs/{page}.md").read_text().split("## Alarms\n")[1].split("\n## ")[0]
+        assert set(re.findall(shown, section, re.MULTILINE)) == kinds
 
 
 def test_the_dashboard_shows_what_a_lake_is_asked_about(platform: Template) -> None:
@@ -401,7 +439,7 @@ def test_no_declaration_may_name_a_folder_of_the_platform() -> None:
 
 
 def test_what_is_needed_without_the_stacks_starts_no_node() -> None:
-    modules = "context, environment, examples, folders, names, policies, synth, variables"
+    modules = "context, costs, environment, examples, folders, names, policies, synth, variables"
     code = f"import sys; from infra import {modules}; print('aws_cdk' in sys.modules, 'jsii' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["False", "False"]
@@ -415,6 +453,24 @@ def test_values_of_cdk_json_are_checked() -> None:
         context_of({"dev": environments["dev"] | {"colour": "red"}}, "dev")
     page = (ROOT / "docs/infrastructure.md").read_text()
     assert [name for name in Context.model_fields if f"| `{name}` |" not in page] == []
+
+
+def test_the_costs_of_a_month_count_the_tasks_metrics_and_alarms_that_there_are(templates: Path) -> None:
+    platform = Template.read(templates / "lake-platform-dev.template.json", REGION)
+    alarms = platform.all("AWS::CloudWatch::Alarm").values()
+    looked_at = sum(len([each for each in alarm.get("Metrics", [{}]) if "Expression" not in each]) for alarm in alarms)
+    datasets = costs.datasets(costs.declared("dev"))
+    assert looked_at == costs.ALARM_METRICS * datasets + costs.COMMON_ALARM_METRICS
+    assert len(platform.all("AWS::ECS::Service")) == costs.SERVICES
+    kept = json.loads((templates / "lake-data-dev.template.json").read_text())["Resources"].values()
+    assert [each["Type"] for each in kept].count("AWS::SecretsManager::Secret") == costs.SECRETS
+    now = datetime(2026, 2, 1, tzinfo=UTC)
+    done = ManifestNews(
+        "events", "m", "g", "COMMITTED", 1, 0, 1, 1, None, None, now, now, now, {}, planned=False, ended=True
+    )
+    put = [*counts_of(done, 1, "glue"), *counts_of(replace(done, state="FAILED"), 1, "glue")]
+    put += gauges_of("events", {}, BacklogSummary(0, 0, None), "glue", now)
+    assert len({each["MetricName"] for each in put}) == costs.METRICS
 
 
 def test_the_image_is_pinned_runs_as_nobody_and_copies_what_is_there() -> None:
@@ -454,7 +510,17 @@ def test_the_entrypoint_makes_the_urls_of_the_database_and_keeps_no_password_bes
         "sslmode": "require",
     }
     assert said["LAKE_DAGSTER_DATABASE_URL"].replace("+psycopg2", "") == said["LAKE_DATABASE_URL"]
-    assert not [name for name in said if name.startswith("DATABASE_")]
+    assert "LAKE_MIGRATION_DATABASE_URL" not in said
+    owner = {"DATABASE_OWNER": "boss", "DATABASE_OWNER_PASSWORD": "0wn3r"}
+    done = subprocess.run(
+        [IMAGE / "entrypoint.sh", "env"], env=given | owner, capture_output=True, text=True, check=True
+    )
+    migrates = dict(line.split("=", 1) for line in done.stdout.splitlines())
+    url = said["LAKE_DATABASE_URL"].replace("lake:s3cret@", "boss:0wn3r@")
+    assert {name: value for name, value in migrates.items() if said.get(name) != value} == {
+        "LAKE_MIGRATION_DATABASE_URL": url
+    }
+    assert not [name for name in (said | migrates) if name.startswith("DATABASE_")]
 
 
 def test_dagster_takes_the_launcher_and_the_workspace_of_the_image(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -23,7 +23,7 @@ from lake_pipeline.discovery.bucket import LakeBucket
 from lake_pipeline.discovery.inventory import discover_reported
 from lake_pipeline.discovery.listing import Discovered, discover
 from lake_pipeline.discovery.report import find_report, parse_manifest
-from lake_pipeline.errors import InventoryInvalid, ObjectMissing
+from lake_pipeline.errors import InventoryInvalid, ReportAwaited, StoreError
 from lake_pipeline.ledger.ledger import Ledger
 from lake_pipeline.store import Store
 from lake_pipeline_tests.ledger_samples import claim, convert
@@ -257,8 +257,12 @@ def test_the_newest_complete_report_of_a_folder_is_the_one_that_is_read(inventor
 
 
 def test_a_folder_without_a_report_says_what_would_be_there(inventory: Inventory) -> None:
-    with pytest.raises(ObjectMissing, match=r"no folder such as 2026-02-01T01-00Z"):
+    with pytest.raises(ReportAwaited, match=r"no folder such as 2026-02-01T01-00Z .* up to 48 hours"):
         find_report(inventory.folder)
+    # Neither what was named and is gone, nor a bucket that is not there, mends itself.
+    for missing in (f"{inventory.folder}2026-02-01T01-00Z/manifest.json", "s3://nobodys-reports/daily/"):
+        with pytest.raises(StoreError):
+            find_report(missing)
 
 
 def test_a_report_that_cannot_be_trusted_is_refused_before_anything_is_registered(

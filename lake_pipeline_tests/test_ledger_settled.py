@@ -287,6 +287,7 @@ LOOKUPS: dict[str, dict[str, Any]] = {
     "recorded_files": SOME | {"manifest_id": "m.0007"},
     "rows_by_file": SOME | {"manifest_id": "m.0007"},
     "is_pruned": SOME | {"manifest_id": "m.0007"},
+    "prune_superseded": SOME | {"keep": timedelta(0), "most": 10},
     "begin_files": SOME | {"manifest_id": "m.0007"},
     "manifests_to_settle": SOME | {"most": 10},
     "settled_where_they_landed": SOME | {"manifest_id": None},

@@ -134,6 +134,13 @@ def test_only_orchestration_imports_dagster() -> None:
     assert offenders == []
 
 
+def test_no_module_is_longer_than_one_idea_takes() -> None:
+    folders = ("lake_pipeline", "glue_scripts", "infra", "bench", "docs")
+    modules = [path for folder in folders for path in (ROOT / folder).rglob("*.py")]
+    lines = {str(path.relative_to(ROOT)): len(path.read_text().splitlines()) for path in modules}
+    assert {name: count for name, count in lines.items() if count > 350} == {}
+
+
 def test_the_two_dagster_yaml_files_are_one() -> None:
     assert (ROOT / "dagster.yaml").read_bytes() == (ROOT / "lake_pipeline/dagster.yaml").read_bytes()
 

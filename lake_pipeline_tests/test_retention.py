@@ -77,6 +77,37 @@ def test_quarantined_failed_and_waiting_files_are_remembered(ledger: Ledger) -> 
     assert ledger_states(ledger) == {("bad", "v1"): "QUARANTINED", ("gone", "v1"): "FAILED", ("new", "v1"): "PENDING"}
 
 
+def test_versions_that_no_manifest_took_are_forgotten_after_the_one_that_took_their_place(ledger: Ledger) -> None:
+    land(ledger, "a", "deleted")
+    land(ledger, listed("a", "v2", minute=1))
+    ledger.supersede_deleted(DATASET, [file.id for file in ledger.files(DATASET, key="deleted")], "gone")
+    superseded = {("a", "v1"): "SUPERSEDED", ("deleted", "v1"): "SUPERSEDED"}
+    assert ledger_states(ledger) == superseded | {("a", "v2"): "PENDING"}
+
+    assert ledger.prune_files(DATASET, timedelta(days=30)) == 0
+    # What was deleted cannot lie in the store; beside a newer version, an older one may lie there again.
+    assert ledger.prune_files(DATASET, NO_TIME) == 1
+    convert(ledger, claim(ledger).manifest_id, ["p1"])
+    assert ledger.prune_files(DATASET, NO_TIME) == 0
+    # The newer one was deleted from a versioned bucket.
+    assert ledger.register(DATASET, [listed("a", "v1")], etag_now=lambda _: "v1").new == 0
+    assert ledger_states(ledger) == {("a", "v1"): "SUPERSEDED", ("a", "v2"): "SUCCEEDED"}
+
+    archive(ledger)
+    assert ledger.prune_files(DATASET, NO_TIME) == 2
+    assert ledger_states(ledger) == {}
+
+
+def test_a_deleted_file_that_was_forgotten_is_a_new_file_when_it_lands_again_as_it_was_before(ledger: Ledger) -> None:
+    for forget in (False, True):
+        land(ledger, "a")
+        assert ledger_states(ledger) == {("a", "v1"): "PENDING"}
+        ledger.supersede_deleted(DATASET, [file.id for file in ledger.files(DATASET)], "gone")
+        assert ledger.prune_files(DATASET, NO_TIME if forget else timedelta(days=1)) == forget
+    land(ledger, "a")
+    assert ledger_states(ledger) == {("a", "v1"): "PENDING"}
+
+
 def test_a_manifest_that_waits_for_a_replay_is_remembered(ledger: Ledger) -> None:
     land(ledger, "a")
     manifest_id = claim(ledger).manifest_id

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import hmac
+import json
+import re
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -11,13 +16,15 @@ from typing import Any
 import psycopg
 import pytest
 
-from lake_pipeline.errors import LedgerError
+from lake_pipeline.errors import LedgerError, SettingsError
 from lake_pipeline.ledger.grants import APP_ROLE
 from lake_pipeline.ledger.migrate import current_revision, migrate
 from lake_pipeline.ledger.migrations import HEAD
-from lake_pipeline_tests.command_line import lake_command
-from lake_pipeline_tests.lakes import event
+from lake_pipeline.ledger.worker_role import make_worker
+from lake_pipeline_tests.command_line import LakeCommand, lake_command
+from lake_pipeline_tests.lakes import event, lake_of, land, states
 from lake_pipeline_tests.test_postgres import MIGRATE, migrate_to, start
+from lake_pipeline_tests.ui import eventually, lake_dev
 
 DECLARED: dict[str, Any] = {
     "name": "events",
@@ -26,6 +33,7 @@ DECLARED: dict[str, Any] = {
     "archive": {"action": "move", "prefix": "archive/"},
     "extracts": [{"name": "ids", "sql": "SELECT id FROM events"}],
 }
+QUICK = DECLARED | {"batch": {"max_wait": 0}}
 
 
 @dataclass(frozen=True)
@@ -84,8 +92,9 @@ def test_the_app_role_runs_everything_and_changes_no_table(
     assert "permission denied" in refused.stderr or "may not make" in refused.stderr
     assert "lake migrate" in refused.stderr
     as_owner = replace(lake, variables={**lake.variables, "LAKE_MIGRATION_DATABASE_URL": owner.url})
-    assert as_owner.json("migrate") == {"before": None, "revision": HEAD, "app_role": True}
-    assert as_owner.json("migrate") == {"before": HEAD, "revision": HEAD, "app_role": True}
+    done = {"revision": HEAD, "app_role": True, "worker": None}
+    assert as_owner.json("migrate") == done | {"before": None}
+    assert as_owner.json("migrate") == done | {"before": HEAD}
     lake.land("raw/2026/07/a.json", *(event(number) for number in range(10)), "no JSON")
     lake("run")
     assert lake.json("status")["events"]["SUCCEEDED"] == 1
@@ -112,6 +121,85 @@ def test_the_app_role_runs_everything_and_changes_no_table(
         ):
             with pytest.raises((psycopg.errors.InsufficientPrivilege, psycopg.errors.InvalidGrantOperation)):
                 connection.execute(ddl.encode())
+
+
+@dataclass(frozen=True)
+class Deployed:
+    """A lake as a deployment has it: an owner who may create roles, and a worker whose role nobody has made yet."""
+
+    lake: LakeCommand
+    owner: LakeCommand
+    worker: str
+
+
+@pytest.fixture
+def deployed(roles: tuple[Role, Role], postgres_url: str, app_role: None, tmp_path: Path) -> Iterator[Deployed]:  # noqa: ARG001
+    owner, worker = roles[0], f"worker_{uuid.uuid4().hex[:8]}"
+    lake = lake_command(tmp_path, with_password(owner.url, worker, "first"), DECLARED)
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        connection.execute(f"ALTER ROLE {owner.name} CREATEROLE".encode())
+        # Where the owner made lake_app itself, it has this of the server.
+        connection.execute(f"GRANT {APP_ROLE} TO {owner.name} WITH ADMIN OPTION".encode())
+        as_owner = {**lake.variables, "LAKE_MIGRATION_DATABASE_URL": owner.url}
+        yield Deployed(lake, replace(lake, variables=as_owner), worker)
+        connection.execute(f"DROP ROLE IF EXISTS {worker}".encode())
+
+
+def with_password(url: str, name: str, password: str) -> str:
+    return re.sub(r"//\w+:\w+@", f"//{name}:{password}@", url)
+
+
+def accepts(postgres_url: str, name: str, password: str) -> bool:
+    """Whether the server would let the role in with that password (RFC 5802; this one trusts its socket)."""
+    with psycopg.connect(postgres_url) as connection:
+        (kept,) = connection.execute("SELECT rolpassword FROM pg_authid WHERE rolname = %s", [name]).fetchone() or ("",)
+    rounds, salt, stored, _ = re.split("[:$]", kept.removeprefix("SCRAM-SHA-256$"))
+    salted = hashlib.pbkdf2_hmac("sha256", password.encode(), base64.b64decode(salt), int(rounds))
+    client = hmac.digest(salted, b"Client Key", "sha256")
+    return hashlib.sha256(client).digest() == base64.b64decode(stored)
+
+
+def test_services_that_start_together_make_the_workers_role_and_work_as_it(
+    deployed: Deployed, roles: tuple[Role, Role], postgres_url: str
+) -> None:
+    lake, owner = deployed.lake, deployed.owner
+    services = [owner.start("migrate", "--worker", "--json") for _ in range(3)]
+    answers = [service.communicate(timeout=90) for service in services]
+    assert [service.returncode for service in services] == [0, 0, 0], answers
+    assert {json.loads(answer)["worker"] for answer, _ in answers} == {deployed.worker}
+    lake.land("raw/2026/07/a.json", event(1))
+    lake("run")
+    assert lake.json("status")["events"]["SUCCEEDED"] == 1
+
+    assert accepts(postgres_url, deployed.worker, "first")
+    again = {"LAKE_DATABASE_URL": with_password(roles[0].url, deployed.worker, "second")}
+    replace(owner, variables={**owner.variables, **again})("migrate", "--worker")
+    assert accepts(postgres_url, deployed.worker, "second")
+    assert not accepts(postgres_url, deployed.worker, "first")
+
+
+def test_a_worker_without_a_password_or_that_is_the_owner_is_refused(
+    deployed: Deployed, roles: tuple[Role, Role]
+) -> None:
+    owner = roles[0]
+    with pytest.raises(SettingsError, match="must have its name and password"):
+        make_worker(owner.url, owner.url.replace(":p@", "@"))
+    with pytest.raises(SettingsError, match=f"that is the owner, {owner.name}"):
+        make_worker(owner.url, owner.url)
+    refused = deployed.lake("migrate", "--worker", expect=1).stderr
+    assert "LAKE_MIGRATION_DATABASE_URL, the owner's" in refused
+
+
+@pytest.mark.slow
+def test_the_ui_and_the_daemon_work_as_the_app_role(
+    deployed: Deployed, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    deployed.owner("migrate", "--worker")
+    worker_url = deployed.lake.variables["LAKE_DATABASE_URL"]
+    with lake_of(monkeypatch, tmp_path, worker_url, QUICK) as lake, lake_dev(tmp_path / "dev.log"):
+        land(lake, "raw/2026/07/a.json", event(1))
+        eventually(lambda: states(lake).get("raw/2026/07/a.json") == "SUCCEEDED", 120, "the daemon's run")
+    assert "permission denied" not in (tmp_path / "dev.log").read_text()
 
 
 def test_an_older_schema_says_who_is_to_upgrade_it(roles: tuple[Role, Role], postgres_url: str) -> None:

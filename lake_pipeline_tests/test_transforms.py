@@ -19,7 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from lake_pipeline.dataset import Dataset, Output
+from lake_pipeline.dataset import Dataset
 from lake_pipeline.errors import ReferenceInvalid, SchemaConflict
 from lake_pipeline.kernel import exact, shape
 from lake_pipeline.kernel.convert import Job, convert
@@ -27,6 +27,7 @@ from lake_pipeline.kernel.instants import PATTERN, is_instant
 from lake_pipeline.kernel.layout import Layout
 from lake_pipeline.kernel.results import Results
 from lake_pipeline.manifests import Manifest, ManifestFile
+from lake_pipeline.output import Output
 from lake_pipeline.schemas import Schema
 from lake_pipeline.store import Store
 from lake_pipeline_tests.kernel_oracle import read_rows

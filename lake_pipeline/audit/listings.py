@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from lake_pipeline.discovery.bucket import LakeBucket
 from lake_pipeline.discovery.inventory import refuse_other_bucket
-from lake_pipeline.discovery.report import find_report, read_objects
+from lake_pipeline.discovery.report import Report, read_objects
 from lake_pipeline.kernel.quoting import literal
 from lake_pipeline.scratch import scratch_folder
 from lake_pipeline.store import Store, StoredObject
@@ -56,7 +56,7 @@ class _ReportListing:
 
 
 @contextmanager
-def reported(url: str, store_url: str) -> Iterator[Listing]:
+def reported(report: Report, store_url: str) -> Iterator[Listing]:
     """A report as a listing, below this machine's temporary folder as long as the block runs.
 
     It is a day old, so whatever does not fit is looked at in the store itself.
@@ -66,7 +66,6 @@ def reported(url: str, store_url: str) -> Iterator[Listing]:
         InventoryInvalid: the report is of another bucket, or cannot be read.
     """
     bucket = LakeBucket.of(store_url, "an inventory")
-    report = find_report(url)
     refuse_other_bucket(report, bucket)
     with scratch_folder() as scratch, duckdb.connect(str(scratch / "report.duckdb")) as connection:
         connection.execute(f"SET memory_limit = {literal(_MEMORY)}")

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from lake_pipeline.dataset import Dataset, partition_keys
+from lake_pipeline.dataset import Dataset
 from lake_pipeline.kernel.json_reading import read_sql
 from lake_pipeline.kernel.quoting import identifier, literal
 from lake_pipeline.kernel.transform import ranking
+from lake_pipeline.output import partition_keys
 from lake_pipeline.schemas import Schema
 
 

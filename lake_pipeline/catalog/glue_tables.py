@@ -14,8 +14,9 @@ import pyarrow as pa
 from lake_pipeline.catalog.hive import arrow_as_hive, hive_json_type, hive_name, hive_type, partition_values
 from lake_pipeline.catalog.projection import projection_parameters
 from lake_pipeline.catalog.symlinks import partition_folder, table_folder
-from lake_pipeline.dataset import Dataset, partition_keys
+from lake_pipeline.dataset import Dataset
 from lake_pipeline.errors import CatalogConflict, ExtractFailed
+from lake_pipeline.output import partition_keys
 from lake_pipeline.schemas import Schema
 
 Document = dict[str, Any]

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from lake_pipeline.catalog.hive import partition_values
-from lake_pipeline.dataset import Output, ProjectedKey, partition_keys
+from lake_pipeline.output import Output, ProjectedKey, partition_keys
 
 
 def projection_parameters(output: Output, location: str) -> dict[str, str]:

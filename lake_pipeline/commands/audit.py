@@ -11,7 +11,9 @@ import typer
 from lake_pipeline.commands.audit_report import AuditReport
 from lake_pipeline.commands.options import DatasetNames, Json
 from lake_pipeline.dataset import Dataset
+from lake_pipeline.discovery.chosen_report import chosen_report
 from lake_pipeline.lake import Lake, open_lake
+from lake_pipeline.reports import note
 from lake_pipeline.settings import load_settings
 
 if TYPE_CHECKING:
@@ -28,7 +30,7 @@ def audit(
         typer.Option(
             metavar="URL",
             help="Read this report of S3 Inventory in place of a listing: its manifest.json, or the folder of all its"
-            " reports. Without it, LAKE_INVENTORY, and without that a listing.",
+            " reports. Without it, LAKE_INVENTORY, and without that, or while it has no report yet, a listing.",
         ),
     ] = None,
     quick: Annotated[
@@ -88,9 +90,9 @@ def _audit(lake: Lake, dataset: Dataset, listing: Listing, report: AuditReport, 
 def _listing(lake: Lake, inventory: str | None) -> Iterator[Listing]:
     from lake_pipeline.audit.listings import StoreListing, reported  # DuckDB and Arrow are slow to import
 
-    url = inventory or lake.settings.inventory
-    if url is None:
+    report = chosen_report(lake, inventory, note)
+    if report is None:
         yield StoreListing(lake.store)
         return
-    with reported(url, lake.settings.store_url) as listing:
+    with reported(report, lake.settings.store_url) as listing:
         yield listing

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from lake_pipeline.commands.options import DatasetNames, Json
+from lake_pipeline.discovery.chosen_report import chosen_report
 from lake_pipeline.discovery.listing import Discovered
 from lake_pipeline.discovery.reconcile import reconcile as reconcile_dataset
 from lake_pipeline.lake import open_lake
@@ -22,7 +23,7 @@ def reconcile(
         typer.Option(
             metavar="URL",
             help="Read this report of S3 Inventory: its manifest.json, or the folder of all its reports."
-            " Without it, LAKE_INVENTORY, and without that a listing.",
+            " Without it, LAKE_INVENTORY, and without that, or while it has no report yet, a listing.",
         ),
     ] = None,
     seconds: Annotated[float | None, typer.Option(min=1, help="Break off after so long, for each dataset.")] = None,
@@ -41,6 +42,7 @@ def reconcile(
     """
     found: dict[str, Discovered] = {}
     with open_lake(load_settings()) as lake:
+        report = chosen_report(lake, inventory, note)
         for dataset in lake.chosen(datasets):
 
             def tell(so_far: Discovered, name: str = dataset.name) -> None:
@@ -49,7 +51,7 @@ def reconcile(
             found[dataset.name] = reconcile_dataset(
                 lake,
                 dataset,
-                inventory=inventory or lake.settings.inventory,
+                report=report,
                 seconds=seconds,
                 requests=requests,
                 on_progress=tell,

@@ -33,6 +33,47 @@ class Prices(BaseModel):
     gb_hour: Price
 
 
+class MonthPrices(BaseModel):
+    """What stands there and what is stored, in dollars by the month unless it says by the hour."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    disk_gb_hour: Price
+    nat_hour: Price
+    nat_gb: Price
+    balancer_hour: Price
+    balancer_unit_hour: Price
+    database_hour: dict[str, Price]
+    database_gb: Price
+    metric: Price
+    alarm_metric: Price
+    dashboard: Price
+    log_gb: Price
+    key: Price
+    secret: Price
+    zone: Price
+    image_gb: Price
+    s3_gb: Price
+    s3_infrequent_gb: Price
+    s3_archive_instant_gb: Price
+    s3_archive_gb: Price
+    s3_deep_archive_gb: Price
+    s3_transition: Price
+    s3_watched: Price
+    s3_inventory: Price
+
+
+class Month(BaseModel):
+    """One region's prices of a month, when they were looked up, and where AWS publishes each kind."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    as_of: date
+    region: str
+    source: dict[str, str]
+    prices: MonthPrices
+
+
 class PriceList(BaseModel):
     """Every region's prices, when they were looked up, and where AWS publishes each kind."""
 
@@ -41,6 +82,7 @@ class PriceList(BaseModel):
     as_of: date
     source: dict[str, str]
     regions: dict[str, Prices]
+    month: Month
 
     def of(self, region: str) -> Prices:
         """One region's.

@@ -8,6 +8,7 @@ from pydantic import Field
 from lake_pipeline.dataset import Dataset
 from lake_pipeline.defs.keys import job_name
 from lake_pipeline.defs.resources import LakeResource
+from lake_pipeline.discovery.chosen_report import chosen_report
 from lake_pipeline.discovery.listing import Discovered
 from lake_pipeline.discovery.reconcile import reconcile
 from lake_pipeline.erasing import finish_erasures
@@ -47,7 +48,7 @@ def reconcile_job(dataset: Dataset) -> dg.JobDefinition:
         found = reconcile(
             at,
             dataset,
-            inventory=at.settings.inventory,
+            report=chosen_report(at, None, context.log.warning),
             seconds=config.seconds,
             requests=config.requests,
             on_progress=progress,

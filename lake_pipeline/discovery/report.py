@@ -15,7 +15,7 @@ import msgspec
 import pyarrow as pa
 from pyarrow import csv, orc, parquet
 
-from lake_pipeline.errors import InventoryInvalid, ObjectMissing
+from lake_pipeline.errors import InventoryInvalid, ObjectMissing, ReportAwaited
 from lake_pipeline.scratch import scratch_folder
 from lake_pipeline.store import Store, StoredObject
 
@@ -65,7 +65,8 @@ def find_report(url: str) -> Report:
 
     Raises:
         InventoryInvalid: it is no manifest, or not the one that its checksum is of.
-        StoreError: it cannot be read, or there is none.
+        ReportAwaited: the folder has none, as before S3 has written the first one.
+        StoreError: it cannot be read.
     """
     bucket, key = _place(url)
     store = Store(f"s3://{bucket}")
@@ -73,7 +74,10 @@ def find_report(url: str) -> Report:
         folder = key.rstrip("/") + "/"
         found = [item.key for page in store.list(folder) for item in page if _NEWEST.search(f"/{item.key}")]
         if not found:
-            raise ObjectMissing(f"s3://{bucket}/{folder} has no folder such as 2026-02-01T01-00Z with a manifest.json")
+            raise ReportAwaited(
+                f"s3://{bucket}/{folder} has no folder such as 2026-02-01T01-00Z with a manifest.json."
+                " S3 takes up to 48 hours to write the first one."
+            )
         key = max(found)
     body = store.get(key)
     try:

@@ -15,7 +15,7 @@ from lake_pipeline.doctor.examined import Examined
 from lake_pipeline.doctor.findings import Finding, bad, doubtful, good
 from lake_pipeline.documents import ROOT
 from lake_pipeline.engines.task import STAGING
-from lake_pipeline.errors import InventoryInvalid, StoreError
+from lake_pipeline.errors import InventoryInvalid, ReportAwaited, StoreError
 from lake_pipeline.reports import duration_text
 
 _CREATED = {"s3:ObjectCreated:*", "s3:ObjectCreated:Put"}
@@ -134,6 +134,8 @@ def _inventory(at: Examined) -> Finding:
     mend = "configure an inventory with Size, LastModifiedDate and ETag, and set LAKE_INVENTORY to its folder"
     try:
         report = find_report(url)
+    except ReportAwaited as error:
+        return doubtful("inventory", f"{error} Until then, the store is listed.", f"wait; if none comes, {mend}")
     except (InventoryInvalid, StoreError) as error:
         return bad("inventory", str(error), mend)
     return judge_report(report.created_at, report.bucket, at.bucket.name, now())

@@ -9,13 +9,14 @@ from typing import Any
 
 import duckdb
 
-from lake_pipeline.dataset import Dataset, partition_keys
+from lake_pipeline.dataset import Dataset
 from lake_pipeline.errors import ConservationError, PredicateInvalid
 from lake_pipeline.kernel.json_reading import patterns, read_sql
 from lake_pipeline.kernel.layout import parquet_options
 from lake_pipeline.kernel.means import Means
 from lake_pipeline.kernel.predicate import table_columns
 from lake_pipeline.kernel.quoting import identifier, literal
+from lake_pipeline.output import partition_keys
 from lake_pipeline.schemas import Schema
 from lake_pipeline.store.filesystem import S3FileSystem
 

@@ -6,13 +6,13 @@ import json
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from lake_pipeline.dataset import Output, partition_keys
 from lake_pipeline.erasures import ERASED
 from lake_pipeline.errors import SchemaConflict
 from lake_pipeline.kernel.instants import instant_sql
 from lake_pipeline.kernel.quoting import identifier, literal
 from lake_pipeline.kernel.references import References
 from lake_pipeline.kernel.transform import DROPPED, POSITION, Rules
+from lake_pipeline.output import Output, partition_keys
 from lake_pipeline.schemas import (
     RESERVED,
     Column,

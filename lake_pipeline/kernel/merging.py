@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from itertools import chain
 from pathlib import Path
 
-from lake_pipeline.dataset import Output
 from lake_pipeline.errors import ConservationError
 from lake_pipeline.kernel.layout import parquet_options
 from lake_pipeline.kernel.means import Means
 from lake_pipeline.kernel.quoting import literal
 from lake_pipeline.kernel.staging import rows_by_source
+from lake_pipeline.output import Output
 
 
 def merge_parquet(merges: Mapping[Path, list[Path]], output: Output, means: Means) -> None:

@@ -9,10 +9,11 @@ from typing import Any
 
 import duckdb
 
-from lake_pipeline.dataset import Dataset, partition_keys
+from lake_pipeline.dataset import Dataset
 from lake_pipeline.erasures import Erasure
 from lake_pipeline.errors import PredicateInvalid
 from lake_pipeline.kernel.quoting import identifier, literal
+from lake_pipeline.output import partition_keys
 from lake_pipeline.schemas import ListOf, Schema, StructOf, Type, decimal_of
 
 _SQL_TYPES = {

@@ -12,11 +12,11 @@ import pyarrow as pa
 import pyarrow.dataset as pds
 
 from lake_pipeline.checks import Checks
-from lake_pipeline.dataset import Output, partition_keys
 from lake_pipeline.errors import CheckInvalid
 from lake_pipeline.kernel.json_reading import patterns, read_sql
 from lake_pipeline.kernel.quoting import identifier, literal
 from lake_pipeline.kernel.results import CheckOutcome, StagedFile
+from lake_pipeline.output import Output, partition_keys
 from lake_pipeline.schemas import Schema
 
 _SAMPLE_ROWS = 5

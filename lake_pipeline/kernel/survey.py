@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from lake_pipeline.dataset import Dataset, Source, partition_keys
+from lake_pipeline.dataset import Dataset, Source
 from lake_pipeline.evolution import too_wide
 from lake_pipeline.kernel import exact, shape
 from lake_pipeline.kernel.groups import Group, grouped
@@ -22,6 +22,7 @@ from lake_pipeline.kernel.matching import Mask, ahead, matched, text_of
 from lake_pipeline.kernel.observed import Lens, Node, observe
 from lake_pipeline.kernel.records import Block
 from lake_pipeline.kernel.source import EMPTY, RawFile, TooLarge, Unreadable
+from lake_pipeline.output import partition_keys
 from lake_pipeline.schemas import Schema
 
 _FIRST_LOOK = 64

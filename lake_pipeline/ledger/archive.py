@@ -12,6 +12,7 @@ from lake_pipeline.ledger.connection import LedgerConnection
 from lake_pipeline.ledger.models import ArchivableFile
 
 _PRUNED_AT_ONCE = 20  # manifests
+_SUPERSEDED = 10_000  # files, the same
 _REWRITTEN = 100_000  # live files at most, which takes about a second
 _WORTH_IT = 2**28  # bytes
 _BYTES_A_FILE = 2**11  # four times what a live file needs
@@ -72,16 +73,22 @@ class ArchiveLedger(LedgerConnection):
     def prune_files(self, dataset: str, keep: timedelta) -> int:
         """Forget archived files of manifests that were committed longer than `keep` ago; how many those were.
 
-        Their manifests and outputs stay, and so do quarantined files.
+        Their manifests and outputs stay, and so do quarantined files. What was superseded before a manifest took it is
+        forgotten too, once nothing else is known of its key.
         """
         forgotten = 0
-        while True:
-            # The dataset is locked meanwhile, so not for long.
-            with self._writing(dataset) as connection:
-                found = int(self._queries.prune_files(connection, dataset=dataset, keep=keep, most=_PRUNED_AT_ONCE))
-            if not found:
-                return forgotten
-            forgotten += found
+        # In this order: an old version is forgotten after the one that took its place.
+        for query, most in (
+            (self._queries.prune_files, _PRUNED_AT_ONCE),
+            (self._queries.prune_superseded, _SUPERSEDED),
+        ):
+            found = None
+            while found != 0:
+                # The dataset is locked meanwhile, so not for long.
+                with self._writing(dataset) as connection:
+                    found = int(query(connection, dataset=dataset, keep=keep, most=most))
+                forgotten += found
+        return forgotten
 
     def shrink(self, least: int = _WORTH_IT) -> int:
         """Give the disk back what live files left empty, where that is at least so many bytes; how many those were.

@@ -10,6 +10,7 @@ import psycopg
 from psycopg import sql
 
 from lake_pipeline.errors import LedgerError
+from lake_pipeline.ledger.migrate import LOCK
 from lake_pipeline.ledger.postgres import shown_url
 
 APP_ROLE = "lake_app"
@@ -77,6 +78,8 @@ def grant(url: str, others: list[str]) -> bool:
     """
     try:
         with psycopg.connect(url, connect_timeout=10, application_name="lake") as connection:
+            # What two grant at once on one table, the server refuses to one of them.
+            connection.execute("SELECT pg_advisory_xact_lock(%s)", [LOCK])
             connection.execute(GRANTS.encode())
             there = connection.execute("SELECT FROM pg_roles WHERE rolname = %s", [APP_ROLE]).fetchone() is not None
             if there:

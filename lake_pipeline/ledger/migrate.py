@@ -12,7 +12,7 @@ from lake_pipeline.ledger.postgres import shown_url, sqlalchemy_url
 from lake_pipeline.ledger.retrying import failure
 
 MIGRATIONS = Path(__file__).parent / "migrations"
-_LOCK = 0x1A4E  # any number, as long as every starter takes the same
+LOCK = 0x1A4E  # any number, as long as every starter takes the same
 
 
 def migrate(url: str, owner: str | None = None) -> None:
@@ -60,7 +60,7 @@ def _upgrade(url: str, found: str | None) -> None:
     try:
         with engine.begin() as connection:
             # The second starter waits here, then finds nothing left to do.
-            connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
+            connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": LOCK})
             connection.execute(text("CREATE SCHEMA IF NOT EXISTS lake"))
             config.attributes["connection"] = connection
             command.upgrade(config, "head")

@@ -954,6 +954,28 @@ WITH done AS (
 )
 SELECT (SELECT count(*) FROM pruned) + (SELECT count(*) FROM pruned_settled);
 
+-- name: prune_superseded(dataset, keep, most)!
+-- Forget versions that were done with so long ago before a manifest took them, where of their keys nothing else is known.
+-- Beside a newer one they stay: should that be deleted from a versioned bucket, they lie there again and are not new.
+WITH done AS (
+    SELECT f.id FROM lake.live_files f
+    WHERE f.dataset = :dataset AND f.status = 'SUPERSEDED' AND f.manifest_id IS NULL
+        AND greatest(f.discovered_at, f.processed_at) + :keep::interval <= clock_timestamp()
+        AND NOT EXISTS (
+            SELECT FROM lake.live_files other
+            WHERE other.dataset = f.dataset AND other.s3_key = f.s3_key AND (
+                other.status <> 'SUPERSEDED' OR other.manifest_id IS NOT NULL
+                OR greatest(other.discovered_at, other.processed_at) + :keep::interval > clock_timestamp()
+            )
+            OFFSET 0 -- each is looked up
+        )
+        AND NOT EXISTS (
+            SELECT FROM lake.settled_files other WHERE other.dataset = f.dataset AND other.s3_key = f.s3_key OFFSET 0
+        )
+    LIMIT :most
+)
+DELETE FROM lake.live_files f USING done WHERE f.id = done.id;
+
 -- name: live_bytes()$
 -- Of the table of live files and its indexes.
 SELECT pg_total_relation_size('lake.live_files');
