@@ -122,7 +122,8 @@ CASES = {
     for case in (
         Case("files", "nested NDJSON in 40 files", GB, _files, _ALL),
         Case("small", "nested NDJSON in files of 50 KB", GB, _small, _ALL),
-        Case("one", "one NDJSON file", 4 * GB, _one, _ALL),
+        # polars takes 10 GB of memory for each of the four.
+        Case("one", "one NDJSON file", 4 * GB, _one, tuple(name for name in _ALL if name != "polars")),
         Case("gz", "NDJSON in 40 gzip files", GB // 2, partial(_rewritten, ".ndjson.gz", _zipped), _NO_POLARS),
         Case("arrays", "JSON arrays in 40 files", GB // 2, partial(_rewritten, ".json", _array), _NO_POLARS[:-1]),
         Case(

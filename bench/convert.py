@@ -121,6 +121,7 @@ def _stopped(number: int, _: FrameType | None) -> NoReturn:
 
 def _options() -> argparse.Namespace:
     listed = "; ".join(f"{case.name}: {case.bytes / GB:g} GB of {case.about}" for case in CASES.values())
+    listed = listed.replace("%", "%%")  # which argparse would fill in
     parser = argparse.ArgumentParser(
         prog="python -m bench.convert",
         description="Compare lake run with what people would write in its place.",

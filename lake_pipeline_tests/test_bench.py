@@ -76,6 +76,13 @@ def test_objects_are_published_and_archived_with_the_requests_that_the_docs_say(
     assert requests["loop"] == {"PUT": 31, "HEAD": 4 * 30, "COPY": 60, "DELETE": 30}
 
 
+def test_help_names_every_case_and_peer() -> None:
+    told = _bench("--help")
+    assert told.returncode == 0, told.stderr
+    assert "5 % of the records" in " ".join(told.stdout.split())
+    assert "naive_spark" in told.stdout
+
+
 def test_unknown_peer_case_and_unreadable_size_are_refused_by_name() -> None:
     peer = _bench("--peers", "lake,excel")
     assert peer.returncode == 2
