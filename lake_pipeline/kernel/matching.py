@@ -13,30 +13,43 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from lake_pipeline.kernel.records import Block
+from lake_pipeline.kernel.segments import Pattern, segments
 
 Mask: TypeAlias = npt.NDArray[np.bool_]
 
 
-def matched(block: Block, pattern: str | None) -> tuple[str | None, Mask]:
+def matched(block: Block, pattern: Pattern | None) -> tuple[Pattern | None, Mask]:
     """The pattern, and for each record whether it is of that shape; one that is not UTF-8 is of none."""
     mask = np.zeros(len(block), bool)
     if pattern is None or not len(block):
         return pattern, mask
     wrong = list(_not_utf8(block.texts))
-    texts = block.texts
-    if wrong:
-        mask[:] = True
-        mask[wrong] = False
-        texts = texts.filter(pa.array(mask))
-    try:
-        found = pc.match_substring_regex(texts, pattern)
-    except pa.ArrowInvalid:
-        return pattern, np.zeros(len(block), bool)  # an expression beyond RE2's memory: every record is looked at
-    plain = np.asarray(found.to_numpy(zero_copy_only=False), bool)
     if not wrong:
-        return pattern, plain
-    mask[mask] = plain
+        return pattern, _plain(block.texts, pattern)
+    mask[:] = True
+    mask[wrong] = False
+    mask[mask] = _plain(block.texts.filter(pa.array(mask)), pattern)
     return pattern, mask
+
+
+def _plain(texts: pa.StringArray, pattern: Pattern) -> Mask:
+    mask: Mask = np.zeros(len(texts), bool)
+    if pattern.parts:
+        cut = zip(segments(texts, pattern), pattern.parts, strict=True)
+        mask = np.all([_found(segment, expression) for segment, (_, expression) in cut], axis=0)
+        if mask.all():
+            return mask
+        texts = texts.filter(pa.array(~mask))  # a key may have stood inside of a value
+    mask[~mask] = _found(texts, pattern)
+    return mask
+
+
+def _found(texts: pa.StringArray, expression: str) -> Mask:
+    try:
+        found = pc.match_substring_regex(texts, expression)
+    except pa.ArrowInvalid:
+        return np.zeros(len(texts), bool)  # an expression beyond RE2's memory: every record is looked at
+    return np.asarray(found.to_numpy(zero_copy_only=False), bool)
 
 
 def _not_utf8(texts: pa.StringArray, start: int = 0) -> Iterator[int]:

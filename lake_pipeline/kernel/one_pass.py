@@ -19,12 +19,13 @@ from lake_pipeline.errors import LakeError
 from lake_pipeline.kernel.groups import Group
 from lake_pipeline.kernel.matching import Mask, ahead
 from lake_pipeline.kernel.observed import Node
+from lake_pipeline.kernel.segments import Pattern
 from lake_pipeline.kernel.sorting import sort
 from lake_pipeline.kernel.source import RawFile
 from lake_pipeline.kernel.survey import Survey
 from lake_pipeline.kernel.writing import Recipe
 
-_Looked: TypeAlias = tuple[str | None, Mask]
+_Looked: TypeAlias = tuple[Pattern | None, Mask]
 
 
 class Outgrown(Exception):

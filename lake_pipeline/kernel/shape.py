@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -19,9 +20,12 @@ import pyarrow.compute as pc
 from lake_pipeline.kernel.instants import PATTERN
 from lake_pipeline.kernel.layout import Layout
 from lake_pipeline.kernel.observed import Node
+from lake_pipeline.kernel.ordering import KeyOrder
+from lake_pipeline.kernel.segments import PART_CHARS, Pattern
 from lake_pipeline.schemas import ListOf, Path, StructOf, Type
 
 _S = r"[ \t\r\n]*"
+_COMMA = f"{_S},?{_S}"
 _HEX = "[0-9a-fA-F]"
 # Escapes of characters that DuckDB keeps: no NUL, and surrogates in pairs only.
 _ESCAPE = (
@@ -33,12 +37,24 @@ _STRING = rf'"(?:[^"\\\x00-\x1f]|{_ESCAPE})*"'
 # The word boundary keeps `12` from passing for `1` and `2` where the comma between elements is optional.
 _LONG = r"-?(?:[1-8][0-9]{18}|[1-9][0-9]{0,17}|0)\b"
 _INT = r"(?:-[1-9][0-9]{0,13}|[1-9][0-9]{0,14}|-?0)\b"
-# Up to 15 digits before the point are below 2**53, and no more than 17 in all: exact.is_double, as an expression.
-_DOUBLE = (
-    r"-?(?:0(?:\.0{0,4}[0-9]{1,17})?|"
-    + "|".join(rf"[1-9][0-9]{{{digits - 1}}}(?:\.[0-9]{{1,{17 - digits}}})?" for digits in range(1, 16))
-    + r")(?:[eE][-+]?[0-9]{1,2})?\b"
-)
+
+
+def _decimal(digits: int) -> str:
+    """Any number of digits, a point, and at least one digit, no more than `digits` digits in all.
+
+    By halves: one alternative for each number of digits before the point would take RE2 twice as long to make ready.
+    """
+    if digits == 1:
+        return r"\.[0-9]"
+    half = digits // 2
+    options = [rf"[0-9]{{0,{half}}}\.[0-9]{{1,{digits - half}}}", rf"{_decimal(half)}[0-9]{{{digits - half}}}"]
+    if digits - half > 1:
+        options.append(rf"[0-9]{{{half + 1}}}{_decimal(digits - half - 1)}")
+    return f"(?:{'|'.join(options)})"
+
+
+# Integers of up to 15 digits are below 2**53, decimals have no more than 17: exact.is_double, as an expression.
+_DOUBLE = r"-?(?:0(?:\.0{0,4}[0-9]{1,17})?|[1-9](?:[0-9]{0,14}|" + _decimal(16) + r"))(?:[eE][-+]?[0-9]{1,2})?\b"
 _DAY = r"[12][0-9]{3}-(?:(?:0[1-9]|1[0-2])-(?:0[1-9]|1[0-9]|2[0-8])|(?:0[13-9]|1[0-2])-(?:29|30)|(?:0[13578]|1[02])-31)"
 _TIMESTAMP = (
     rf'"{_DAY}[T ](?:[01][0-9]|2[0-3]):[0-5][0-9](?::[0-5][0-9](?:\.[0-9]{{1,6}})?)?'
@@ -134,7 +150,7 @@ def _narrow_value(seen: Node, type_: Type) -> Node:
     return result
 
 
-def pattern(root: Node, numbers: bool = False) -> str | None:
+def pattern(root: Node, numbers: bool = False) -> Pattern | None:
     """The expression for whole records; None where there is nothing to look for, or none would be fast enough.
 
     `numbers`: it is for records that went through `quoted`.
@@ -142,9 +158,37 @@ def pattern(root: Node, numbers: bool = False) -> str | None:
     if not root.children:
         return None
     try:
-        return f"^{_S}{_object(root, numbers)}{_S}$"
+        whole = f"^{_S}{_object(root, numbers)}{_S}$"
+        return Pattern(whole, _parts(root, numbers) if len(whole) > PART_CHARS else ())
     except _TooWide:
         return None
+
+
+def _parts(root: Node, numbers: bool) -> tuple[tuple[bytes, str], ...]:
+    """The expression cut before keys that are in every record, and nowhere but at the root as far as is known."""
+    if len(root.orders) > 1:
+        return ()
+    parts: list[tuple[bytes, str]] = []
+    below = {key for child in root.children.values() for key in _keys_below(child)}
+    begins, part = b"", rf"{_S}\{{"
+    for key, member, required in _members(root, root.orders[0], numbers):
+        quoted_key = json.dumps(key)
+        sure = required and key not in below and quoted_key == json.dumps(key, ensure_ascii=False)
+        if sure and len(part) > PART_CHARS:
+            parts.append((begins, f"^{part}{_COMMA}$"))
+            begins, part = quoted_key.encode(), ""
+        else:
+            part += _COMMA if required else ""
+        part += member if required else f"(?:{_COMMA}{member})?"
+    return (*parts, (begins, rf"^{part}{_S}\}}{_S}$"))
+
+
+def _keys_below(node: Node) -> Iterator[str]:
+    for key, child in node.children.items():
+        yield key
+        yield from _keys_below(child)
+    if node.element:
+        yield from _keys_below(node.element)
 
 
 class _TooWide(Exception):
@@ -201,25 +245,28 @@ def _text(node: Node, numbers: bool) -> str:
 
 def _object(node: Node, numbers: bool) -> str:
     """Keys in one of their orders, each at most once; at least one is required, so that `{}` does not pass for it."""
-    optional = {key for key, child in node.children.items() if child.present < node.seen}
-    if len(optional) > MAX_OPTIONAL:
-        raise _TooWide
     alternatives = []
     for order in node.orders:
-        keys = [key for key in order.keys if key in node.children]
-        if not keys:
-            continue
-        required = [key for key in keys if key not in optional]
-        if not required:
-            required = [max(keys, key=lambda key: node.children[key].present)]
-        members = (_member(key, node.children[key], numbers, optional=key not in required) for key in keys)
-        alternatives.append(rf"\{{{''.join(members)}{_S}\}}")
+        members = (
+            f"{_COMMA}{member}" if required else f"(?:{_COMMA}{member})?"
+            for _, member, required in _members(node, order, numbers)
+        )
+        if inside := "".join(members):
+            alternatives.append(rf"\{{{inside}{_S}\}}")
     return f"(?:{'|'.join(dict.fromkeys(alternatives))})"
 
 
-def _member(key: str, node: Node, numbers: bool, *, optional: bool) -> str:
-    member = rf"{_S},?{_S}{_key(key)}{_S}:{_S}{_value(node, numbers)}"
-    return f"(?:{member})?" if optional else member
+def _members(node: Node, order: KeyOrder, numbers: bool) -> Iterator[tuple[str, str, bool]]:
+    """Each key in order, the expression for it and its value, and whether it must be there."""
+    optional = {key for key, child in node.children.items() if child.present < node.seen}
+    if len(optional) > MAX_OPTIONAL:
+        raise _TooWide
+    keys = [key for key in order.keys if key in node.children]
+    required = {key for key in keys if key not in optional}
+    if keys and not required:
+        required = {max(keys, key=lambda key: node.children[key].present)}
+    for key in keys:
+        yield key, f"{_key(key)}{_S}:{_S}{_value(node.children[key], numbers)}", key in required
 
 
 def _key(key: str) -> str:

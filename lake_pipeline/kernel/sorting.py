@@ -14,9 +14,10 @@ import pyarrow.compute as pc
 
 from lake_pipeline.dataset import Source
 from lake_pipeline.kernel import shape
-from lake_pipeline.kernel.groups import Group, grouped
+from lake_pipeline.kernel.groups import Group, group_bytes, grouped
 from lake_pipeline.kernel.matching import Mask, ahead, matched
 from lake_pipeline.kernel.records import Block
+from lake_pipeline.kernel.segments import Pattern
 from lake_pipeline.kernel.source import RawFile
 from lake_pipeline.schemas import Path
 
@@ -40,13 +41,13 @@ class SecondPass:
 
     source: Source
     explode: Path
-    pattern: str | None
-    quoted: str | None
+    pattern: Pattern | None
+    quoted: Pattern | None
     plain_blocks: Container[tuple[int, int]] = frozenset()
     careful: bool = False
 
     def sort(self, files: list[RawFile], pool: Executor, depth: int) -> Iterator[tuple[Group, pa.StringArray, Mask]]:
-        groups = grouped(files, self.source, self.explode)
+        groups = grouped(files, self.source, self.explode, lambda: group_bytes(self.pattern))
         for group, (texts, mask) in ahead(pool, self._sort, groups, depth):
             for _, error in group.ended:
                 if error:
@@ -62,7 +63,7 @@ class SecondPass:
 
 
 def sort(
-    group: Group, pattern: str | None, quoted: str | None, known: Mask | None = None
+    group: Group, pattern: Pattern | None, quoted: Pattern | None, known: Mask | None = None
 ) -> tuple[pa.StringArray, Mask]:
     """A group's texts as DuckDB can read them, and which of them these are; `known` to match the pattern."""
     mask = matched(group.block, pattern)[1] if known is None else known
@@ -71,7 +72,7 @@ def sort(
     return group.block.texts, mask
 
 
-def _with_quoted(block: Block, mask: Mask, pattern: str) -> tuple[pa.StringArray, Mask]:
+def _with_quoted(block: Block, mask: Mask, pattern: Pattern) -> tuple[pa.StringArray, Mask]:
     """The texts, those whose numbers had to be quoted so, and which of them are plain now."""
     rest = np.flatnonzero(~mask)
     try:

@@ -24,6 +24,7 @@ from lake_pipeline.kernel.references import References
 from lake_pipeline.kernel.repair import Repairer
 from lake_pipeline.kernel.results import DATA, RECORDS, StagedFile
 from lake_pipeline.kernel.rows import RowStream
+from lake_pipeline.kernel.segments import Pattern
 from lake_pipeline.kernel.sorting import SecondPass, Sorting
 from lake_pipeline.kernel.source import RawFile
 from lake_pipeline.kernel.staging import Stager
@@ -42,8 +43,8 @@ class Recipe:
     """
 
     schema: Schema
-    pattern: str | None
-    quoted: str | None
+    pattern: Pattern | None
+    quoted: Pattern | None
     strict: bool
 
     @staticmethod
