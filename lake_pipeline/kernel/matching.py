@@ -23,7 +23,7 @@ def matched(block: Block, pattern: Pattern | None) -> tuple[Pattern | None, Mask
     mask = np.zeros(len(block), bool)
     if pattern is None or not len(block):
         return pattern, mask
-    wrong = list(_not_utf8(block.texts))
+    wrong = list(not_utf8(block.texts))
     if not wrong:
         return pattern, _plain(block.texts, pattern)
     mask[:] = True
@@ -52,7 +52,7 @@ def _found(texts: pa.StringArray, expression: str) -> Mask:
     return np.asarray(found.to_numpy(zero_copy_only=False), bool)
 
 
-def _not_utf8(texts: pa.StringArray, start: int = 0) -> Iterator[int]:
+def not_utf8(texts: pa.StringArray, start: int = 0) -> Iterator[int]:
     """Places of the texts that are not UTF-8, by halving: mostly all of them are."""
     try:
         texts.validate(full=True)
@@ -61,8 +61,8 @@ def _not_utf8(texts: pa.StringArray, start: int = 0) -> Iterator[int]:
             yield start
             return
         half = len(texts) // 2
-        yield from _not_utf8(texts.slice(0, half), start)
-        yield from _not_utf8(texts.slice(half), start + half)
+        yield from not_utf8(texts.slice(0, half), start)
+        yield from not_utf8(texts.slice(half), start + half)
 
 
 def ahead(pool: Executor, work: Callable[[Any], Any], items: Iterable[Any], depth: int) -> Iterator[tuple[Any, Any]]:

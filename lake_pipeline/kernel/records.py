@@ -36,6 +36,10 @@ class Block:
     def __len__(self) -> int:
         return len(self.texts)
 
+    def only(self, mask: npt.NDArray[np.bool_]) -> Block:
+        """The records that the mask holds."""
+        return Block(self.texts.filter(pa.array(mask)), self.lines[mask])
+
 
 def read_blocks(file: RawFile, source: Source) -> Iterator[Block]:
     """The records of one raw file in order; a blank line is no record, and one over the limit is cut off.

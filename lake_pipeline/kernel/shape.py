@@ -79,6 +79,9 @@ _BARE_NUMBER = (
 )
 _QUOTED_NUMBER = r'"-?\\u003(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?"'
 _SHORT_QUOTED_NUMBER = r'"-?\\u003(?:0|[1-9][0-9]{0,29})(?:\.[0-9]{1,30})?(?:[eE][-+]?[0-9]{1,3})?"'
+# Stands for a value that was taken out; as a kind, for that this may be. No JSON text holds it.
+MARK = "\x01"
+MARKED = "marked"
 # Each optional key multiplies what the matcher must keep in mind (measured: 400 of them are 300 times slower).
 MAX_OPTIONAL = 40
 
@@ -123,6 +126,19 @@ def narrow(seen: Node, layout: Layout, path: Path = ()) -> Node:
     return result
 
 
+def covers(seen: Node, plain: Node) -> bool:
+    """Whether a record of the shape `plain`, which is what was `seen` narrowed, is sure to be of the shape seen."""
+    if not plain.kinds <= seen.kinds or (seen.short and not plain.short and "string" in plain.kinds):
+        return False
+    if plain.element and not (seen.element and covers(seen.element, plain.element)):
+        return False
+    # Where every key is optional, which one must be there depends on what keys there are.
+    same = len(plain.children) == len(seen.children) or any(
+        child.present == plain.seen for child in plain.children.values()
+    )
+    return same and all(covers(seen.children[key], child) for key, child in plain.children.items())
+
+
 def _narrow_value(seen: Node, type_: Type) -> Node:
     result = Node(seen=seen.seen)
     match type_:
@@ -131,7 +147,7 @@ def _narrow_value(seen: Node, type_: Type) -> Node:
         case "text":
             result.examples = {"text": ""} | seen.examples
         case "double":
-            result.examples = dict.fromkeys({"float"} if {"int", "float"} & seen.kinds else (), "")
+            result.examples = dict.fromkeys(({"float"} & seen.kinds) or ({"int"} & seen.kinds), "")
         case "bigint":
             result.examples = dict.fromkeys({"int", "long"} & seen.kinds, "")
         case ListOf(element):
@@ -221,6 +237,8 @@ def _value(node: Node, numbers: bool) -> str:
         options.append(rf"\[{_S}{items}\]")
     if "object" in kinds and node.children:
         options.append(_object(node, numbers))
+    if MARKED in kinds:
+        options.append(MARK)
     return f"(?:{'|'.join(options)})"
 
 
@@ -266,12 +284,13 @@ def _members(node: Node, order: KeyOrder, numbers: bool) -> Iterator[tuple[str, 
     if keys and not required:
         required = {max(keys, key=lambda key: node.children[key].present)}
     for key in keys:
-        yield key, f"{_key(key)}{_S}:{_S}{_value(node.children[key], numbers)}", key in required
+        yield key, f"{key_and_colon(key)}{_value(node.children[key], numbers)}", key in required
 
 
-def _key(key: str) -> str:
+def key_and_colon(key: str) -> str:
+    """The expression for a key in every spelling that is looked for, up to its value."""
     spellings = {json.dumps(key, ensure_ascii=False), json.dumps(key)}
-    return f"(?:{'|'.join(sorted(_quote(spelling) for spelling in spellings))})"
+    return f"(?:{'|'.join(sorted(_quote(spelling) for spelling in spellings))}){_S}:{_S}"
 
 
 def _quote(text: str) -> str:

@@ -18,6 +18,7 @@ from lake_pipeline.kernel.accounts import Counts, Dropped
 from lake_pipeline.kernel.columnar import ColumnStream
 from lake_pipeline.kernel.layout import Layout
 from lake_pipeline.kernel.means import Means
+from lake_pipeline.kernel.misfits import Misfits
 from lake_pipeline.kernel.observed import Node
 from lake_pipeline.kernel.predicate import check_predicate, erased_sql
 from lake_pipeline.kernel.references import References
@@ -46,6 +47,8 @@ class Recipe:
     pattern: Pattern | None
     quoted: Pattern | None
     strict: bool
+    misfits: Misfits | None = None
+    covered: bool = False
 
     @staticmethod
     def of(dataset: Dataset, known: Schema, schema: Schema, references: References, seen: Node) -> Recipe:
@@ -62,7 +65,7 @@ class Recipe:
         plain = shape.narrow(seen, layout)
         texts_only = all(column.type == "text" for column in layout.columns.values())
         quoted = shape.pattern(plain, numbers=True) if texts_only else None
-        return Recipe(schema, shape.pattern(plain), quoted, strict)
+        return Recipe(schema, shape.pattern(plain), quoted, strict, Misfits.of(seen, layout), shape.covers(seen, plain))
 
 
 @dataclass(frozen=True)
@@ -145,7 +148,7 @@ class Writer:
         pattern, quoted = self.recipe.pattern, self.recipe.quoted
         blocks = proof.blocks if proof.pattern == pattern else frozenset[tuple[int, int]]()
         for careful in (False, True):
-            sorting = SecondPass(source, explode, pattern, quoted, blocks, careful)
+            sorting = SecondPass(source, explode, pattern, quoted, self.recipe.misfits, blocks, careful)
             stream = RowStream(sorting, Repairer(layout), quarantine)
             try:
                 return stream, *stager.stage(stream, files)
