@@ -1,4 +1,4 @@
-"""What is done many records at a time is what would be done to each: misfits, narrower expressions, segments."""
+"""What is done many records at a time is what would be done to each: misfits, narrower expressions, segments, runs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from lake_pipeline.errors import SchemaConflict
 from lake_pipeline.evolution import evolve
-from lake_pipeline.kernel import exact, shape
+from lake_pipeline.kernel import exact, segments, shape
 from lake_pipeline.kernel.layout import Layout, reserved_names
 from lake_pipeline.kernel.matching import matched
 from lake_pipeline.kernel.misfits import Misfits, parted
@@ -176,6 +176,27 @@ def test_segments_match_where_the_whole_expression_does(records: list[dict[str, 
     candidates = [text for text in texts for text in (text, *(data.draw(near_misses(text)) for _ in range(5)))]
     expected = pc.match_substring_regex(pa.array(candidates), pattern).to_pylist()
     assert matched(_block(candidates), pattern)[1].tolist() == expected
+
+
+@SOME
+@given(
+    st.lists(st.dictionaries(st.sampled_from(list("abp")), TAME, max_size=3).map(written), min_size=1, max_size=4),
+    st.sampled_from(["\n", "\n\n", "\r\n", ""]),
+    st.data(),
+)
+def test_records_matched_in_runs_are_those_matched_one_at_a_time(
+    texts: list[str], end: str, data: st.DataObject
+) -> None:
+    pattern = shape.pattern(_seen(texts, Lens(opaque=frozenset({("p",)}))))
+    if pattern is None:
+        return
+    assert pattern.run
+    made = [data.draw(st.sampled_from(texts).flatmap(near_misses)) for _ in range(4)]
+    lines = [line + end for text in data.draw(st.permutations(texts * 5 + made)) for line in text.split("\n") if line]
+    expected = pc.match_substring_regex(pa.array(lines), pattern).to_pylist()
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(segments, "RUN", 3)
+        assert matched(_block(lines), pattern)[1].tolist() == expected
 
 
 def test_keys_of_a_wide_record_that_stand_in_its_values_too(tmp_path: Path) -> None:

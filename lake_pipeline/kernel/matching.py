@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from lake_pipeline.kernel.records import Block
-from lake_pipeline.kernel.segments import Pattern, segments
+from lake_pipeline.kernel.segments import Pattern, runs, segments
 
 Mask: TypeAlias = npt.NDArray[np.bool_]
 
@@ -37,10 +37,12 @@ def _plain(texts: pa.StringArray, pattern: Pattern) -> Mask:
     if pattern.parts:
         cut = zip(segments(texts, pattern), pattern.parts, strict=True)
         mask = np.all([_found(segment, expression) for segment, (_, expression) in cut], axis=0)
-        if mask.all():
-            return mask
-        texts = texts.filter(pa.array(~mask))  # a key may have stood inside of a value
-    mask[~mask] = _found(texts, pattern)
+    elif pattern.run:
+        joined, counts = runs(texts)
+        mask = np.repeat(_found(joined, pattern.run), counts)
+    if not mask.all():
+        # What they do not match may be plain all the same: a key stood inside of a value, or a neighbour is not plain.
+        mask[~mask] = _found(texts.filter(pa.array(~mask)), pattern)
     return mask
 
 

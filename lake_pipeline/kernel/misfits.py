@@ -68,7 +68,7 @@ class Misfits:
         chosen = list(by_key.values())[:_MOST_COLUMNS]
         for _, node in chosen:
             node.examples[shape.MARKED] = ""
-        pattern = shape.pattern(marked) if chosen else None
+        pattern = shape.pattern(marked, in_runs=False) if chosen else None
         if pattern is None:
             return None
         return Misfits(pattern, tuple((f"{{{dumps(column.name)}:", _expression(column)) for column, _ in chosen))

@@ -25,6 +25,7 @@ from lake_pipeline.kernel.segments import PART_CHARS, Pattern
 from lake_pipeline.schemas import ListOf, Path, StructOf, Type
 
 _S = r"[ \t\r\n]*"
+_S_IN_LINE = r"[ \t\r]*"
 _COMMA = f"{_S},?{_S}"
 _HEX = "[0-9a-fA-F]"
 # Escapes of characters that DuckDB keeps: no NUL, and surrogates in pairs only.
@@ -166,16 +167,19 @@ def _narrow_value(seen: Node, type_: Type) -> Node:
     return result
 
 
-def pattern(root: Node, numbers: bool = False) -> Pattern | None:
+def pattern(root: Node, numbers: bool = False, *, in_runs: bool = True) -> Pattern | None:
     """The expression for whole records; None where there is nothing to look for, or none would be fast enough.
 
-    `numbers`: it is for records that went through `quoted`.
+    `numbers`: it is for records that went through `quoted`; `in_runs`: most records will match it.
     """
     if not root.children:
         return None
     try:
-        whole = f"^{_S}{_object(root, numbers)}{_S}$"
-        return Pattern(whole, _parts(root, numbers) if len(whole) > PART_CHARS else ())
+        record = f"{_S}{_object(root, numbers)}{_S}"
+        parts = _parts(root, numbers) if len(record) > PART_CHARS else ()
+        # No record holds a line's end, or two broken ones could make one that is none.
+        run = rf"^(?:{record.replace(_S, _S_IN_LINE)}(?:\n+|$))*$" if in_runs and not parts else None
+        return Pattern(f"^{record}$", run, parts)
     except _TooWide:
         return None
 
