@@ -35,8 +35,9 @@ def matched(block: Block, pattern: Pattern | None) -> tuple[Pattern | None, Mask
 def _plain(texts: pa.StringArray, pattern: Pattern) -> Mask:
     mask: Mask = np.zeros(len(texts), bool)
     if pattern.parts:
-        cut = zip(segments(texts, pattern), pattern.parts, strict=True)
-        mask = np.all([_found(segment, expression) for segment, (_, expression) in cut], axis=0)
+        mask = ~mask
+        for segment, (_, expression) in zip(segments(texts, pattern), pattern.parts, strict=True):
+            mask &= _found(segment, expression)
     elif pattern.run:
         joined, counts = runs(texts)
         mask = np.repeat(_found(joined, pattern.run), counts)

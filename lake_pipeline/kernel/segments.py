@@ -6,6 +6,8 @@ holds (measured: from 200 columns on) it falls back to a search ten times slower
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -44,24 +46,27 @@ def runs(texts: pa.StringArray) -> tuple[pa.StringArray, npt.NDArray[np.int64]]:
     return joined, np.diff(np.append(starts, len(texts)))
 
 
-def segments(texts: pa.StringArray, pattern: Pattern) -> list[pa.StringArray]:
+def segments(texts: pa.StringArray, pattern: Pattern) -> Iterator[pa.StringArray]:
     """The texts cut in as many segments as the pattern has parts: at the first place where each one's key stands.
 
     That may be inside of a value. Then a segment does not match its part, for where all do, the whole text is made of
     one text of each part's language.
     """
     keys = [key for key, _ in pattern.parts[1:]]
-    offsets, data = _offsets(texts), _buffer(texts, 2).to_pybytes()
+    offsets, data = _offsets(texts), _buffer(texts, 2)
     cuts: list[int] = []
-    for start, end in zip(offsets[:-1].tolist(), offsets[1:].tolist(), strict=True):
+    for start, end in pairwise(offsets.tolist()):
+        text = data[start:end].to_pybytes()
+        place = 0
         cuts.append(start)
         for key in keys:
-            found = data.find(key, start, end)
-            start = end if found < 0 else found
-            cuts.append(start)
+            found = text.find(key, place)
+            place = len(text) if found < 0 else found
+            cuts.append(start + place)
     bounds = np.array([*cuts, offsets[-1]], np.int32)
-    cut = pa.StringArray.from_buffers(len(cuts), pa.py_buffer(bounds), _buffer(texts, 2))
-    return [cut.take(pa.array(np.arange(place, len(cuts), len(keys) + 1))) for place in range(len(keys) + 1)]
+    cut = pa.StringArray.from_buffers(len(cuts), pa.py_buffer(bounds), data)
+    for number in range(len(keys) + 1):
+        yield cut.take(pa.array(np.arange(number, len(cuts), len(keys) + 1)))
 
 
 def _offsets(texts: pa.StringArray) -> npt.NDArray[np.int32]:
