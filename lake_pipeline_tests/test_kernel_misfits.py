@@ -86,6 +86,10 @@ def test_what_is_taken_apart_at_once_is_what_each_record_alone_would_give(
     if taken is None:
         return
     assert sorted(set(taken.places.tolist())) == taken.places.tolist()
+    wide = shape.pattern(root)
+    if wide and shape.covers(root, shape.narrow(root, layout)):
+        whole = pc.match_substring_regex(pa.array(texts).take(pa.array(taken.places)), wide)
+        assert pc.all(whole, min_count=0).as_py()
     repairer = Repairer(layout)
     for place, fitting, rescued in zip(
         taken.places.tolist(), taken.texts.to_pylist(), taken.rescued.to_pylist(), strict=True

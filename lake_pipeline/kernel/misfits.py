@@ -27,26 +27,22 @@ from lake_pipeline.schemas import Column, Path
 _MOST_COLUMNS = 16
 # Each column's records are copied; with more bytes than these, Python takes one record at a time.
 _MOST_BYTES = 2**25
-# As they are written again in `_rescued`: without escapes.
-_TEXT = r'"[^"\\\x00-\x1f]*"'
-_NO_TIMESTAMP = r'"(?:[^"\\\x00-\x1f0-9][^"\\\x00-\x1f]*)?"'
-_DECIMAL = r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+(?:[eE][-+]?[0-9]+)?|[eE][-+]?[0-9]+)"
-_NUMBER = r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?"
-_BOOLEAN = "true|false"
-_NEVER_FIT = {
-    "bigint": f"{_TEXT}|{_DECIMAL}|{_BOOLEAN}",
-    "double": f"{_TEXT}|{_BOOLEAN}",
-    "boolean": f"{_TEXT}|{_NUMBER}",
-    "string": f"{_NUMBER}|{_BOOLEAN}",
-    "timestamp": f"{_NO_TIMESTAMP}|{_NUMBER}|{_BOOLEAN}",
+# Values by their kind in observed.py, spelled as they are written again in `_rescued`; none but what the expression for
+# all that was seen takes.
+_VALUES = {
+    "float": shape.DECIMAL,
+    "int": shape.INT,
+    "boolean": "true|false",
+    "string": r'"[^"\\\x00-\x1f]*"',
 }
-# The kinds of observed.py among which those values are.
-_KINDS = {
-    "bigint": {"string", "float", "boolean"},
+_NO_TIMESTAMP = r'"(?:[^"\\\x00-\x1f0-9][^"\\\x00-\x1f]*)?"'
+# Kinds of which no value fits; of texts in a column of timestamps it is those that `_NO_TIMESTAMP` tells.
+_MISFITS = {
+    "bigint": {"string", "boolean", "float"},
     "double": {"string", "boolean"},
-    "boolean": {"string", "int", "long", "huge", "float"},
-    "string": {"int", "long", "huge", "float", "boolean"},
-    "timestamp": {"string", "int", "long", "huge", "float", "boolean"},
+    "boolean": {"string", "int", "float"},
+    "string": {"boolean", "int", "float"},
+    "timestamp": {"string", "boolean", "int", "float"},
 }
 
 
@@ -62,33 +58,37 @@ class Misfits:
     def of(seen: Node, layout: Layout) -> Misfits | None:
         """What was `seen` in columns that do not hold it; None where that is nothing."""
         marked = shape.narrow(seen, layout)
-        by_key: dict[str, tuple[Column, Node]] = {}
-        for column, node in _columns(seen, marked, layout):
-            by_key.setdefault(column.path[-1], (column, node))  # the mark must tell which column it stands for
+        by_key: dict[str, tuple[Column, Node, str]] = {}
+        for column, node, values in _columns(seen, marked, layout):
+            by_key.setdefault(column.path[-1], (column, node, values))  # the mark must tell which column it stands for
         chosen = list(by_key.values())[:_MOST_COLUMNS]
-        for _, node in chosen:
+        for _, node, _ in chosen:
             node.examples[shape.MARKED] = ""
         pattern = shape.pattern(marked, in_runs=False) if chosen else None
         if pattern is None:
             return None
-        return Misfits(pattern, tuple((f"{{{dumps(column.name)}:", _expression(column)) for column, _ in chosen))
+        return Misfits(
+            pattern,
+            tuple(
+                (f"{{{dumps(column.name)}:", f"(?P<key>{shape.key_and_colon(column.path[-1])})(?P<value>{values})")
+                for column, _, values in chosen
+            ),
+        )
 
 
-def _expression(column: Column) -> str:
-    return f"(?P<key>{shape.key_and_colon(column.path[-1])})(?P<value>{_NEVER_FIT[str(column.type)]})"
-
-
-def _columns(seen: Node, plain: Node, layout: Layout, path: Path = ()) -> Iterator[tuple[Column, Node]]:
-    """Columns in which a value was seen that is taken apart here, with the node of what they hold."""
+def _columns(seen: Node, plain: Node, layout: Layout, path: Path = ()) -> Iterator[tuple[Column, Node, str]]:
+    """Columns in which a value was seen that is taken apart here, with the node of what they hold and the expression
+    for such values: of the kinds that were seen, so that there is nothing to learn from them."""
     for key, node in plain.children.items():
         here, child = (*path, key), seen.children[key]
         column = layout.columns.get(here)
         if column is None and here in layout.parents:
             yield from _columns(child, node, layout, here)
         elif column and here not in layout.parents and here not in layout.doors and here not in layout.instants:
-            misfits = _KINDS.get(str(column.type), set()) - node.kinds
-            if misfits & child.kinds:
-                yield column, node
+            kinds = child.kinds & _MISFITS.get(str(column.type), set()) - ({"string"} if child.short else set())
+            values = _VALUES | ({"string": _NO_TIMESTAMP} if column.type == "timestamp" else {})
+            if kinds:
+                yield column, node, "|".join(values[kind] for kind in values if kind in kinds)
 
 
 @dataclass(frozen=True)

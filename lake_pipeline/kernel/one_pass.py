@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import TypeAlias
 
+import numpy as np
+
 from lake_pipeline.errors import LakeError
 from lake_pipeline.kernel.groups import Group
 from lake_pipeline.kernel.matching import Mask, ahead, matched
@@ -23,6 +25,8 @@ from lake_pipeline.kernel.source import RawFile
 from lake_pipeline.kernel.survey import Survey
 from lake_pipeline.kernel.writing import Recipe
 
+# Python parses as many records in the time that it takes to make an expression ready.
+_FEW = 64
 _Looked: TypeAlias = tuple[Pattern | None, Mask]
 
 
@@ -117,11 +121,14 @@ class OnePass:
         if recipe.pattern == seen or not (recipe.covered and seen and seen == basis.seen):
             looked = pattern, mask = self._survey.match(group)
             return looked, (basis, basis.sort(group, mask if recipe.pattern == pattern else None))
-        # Only what is not plain needs the wider expression.
-        _, plain = matched(group.block, recipe.pattern)
-        mask = plain.copy()
-        mask[~plain] = matched(group.block.only(~plain), seen)[1]
-        return (seen, mask), (basis, basis.sort(group, plain))
+        # Of what is plain or was taken apart nothing can be learnt, and a few others are parsed sooner than matched.
+        sorted_ = basis.sort(group, matched(group.block, recipe.pattern)[1])
+        mask = sorted_.plain.copy()
+        if sorted_.parted:
+            mask[sorted_.parted.places] = True
+        if len(mask) - np.count_nonzero(mask) > _FEW:
+            mask[~mask] = matched(group.block.only(~mask), seen)[1]
+        return (seen, mask), (basis, sorted_)
 
     def _handed_on(self, group: Group, found: tuple[_Basis, Sorted] | None) -> tuple[Group, Sorted]:
         assert self._basis is not None

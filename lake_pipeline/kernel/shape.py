@@ -37,7 +37,7 @@ _ESCAPE = (
 _STRING = rf'"(?:[^"\\\x00-\x1f]|{_ESCAPE})*"'
 # The word boundary keeps `12` from passing for `1` and `2` where the comma between elements is optional.
 _LONG = r"-?(?:[1-8][0-9]{18}|[1-9][0-9]{0,17}|0)\b"
-_INT = r"(?:-[1-9][0-9]{0,13}|[1-9][0-9]{0,14}|-?0)\b"
+INT = r"(?:-[1-9][0-9]{0,13}|[1-9][0-9]{0,14}|-?0)\b"
 
 
 def _decimal(digits: int) -> str:
@@ -54,8 +54,12 @@ def _decimal(digits: int) -> str:
     return f"(?:{'|'.join(options)})"
 
 
+_POINT = r"\.0{0,4}[0-9]{1,17}"
+_EXPONENT = "(?:[eE][-+]?[0-9]{1,2})"
 # Integers of up to 15 digits are below 2**53, decimals have no more than 17: exact.is_double, as an expression.
-_DOUBLE = r"-?(?:0(?:\.0{0,4}[0-9]{1,17})?|[1-9](?:[0-9]{0,14}|" + _decimal(16) + r"))(?:[eE][-+]?[0-9]{1,2})?\b"
+_DOUBLE = rf"-?(?:0(?:{_POINT})?|[1-9](?:[0-9]{{0,14}}|{_decimal(16)})){_EXPONENT}?\b"
+# Those of them that are no integers.
+DECIMAL = rf"-?(?:(?:0{_POINT}|[1-9]{_decimal(16)}){_EXPONENT}?|(?:0|[1-9][0-9]{{0,14}}){_EXPONENT})\b"
 _DAY = r"[12][0-9]{3}-(?:(?:0[1-9]|1[0-2])-(?:0[1-9]|1[0-9]|2[0-8])|(?:0[13-9]|1[0-2])-(?:29|30)|(?:0[13578]|1[02])-31)"
 _TIMESTAMP = (
     rf'"{_DAY}[T ](?:[01][0-9]|2[0-3]):[0-5][0-9](?::[0-5][0-9](?:\.[0-9]{{1,6}})?)?'
@@ -227,7 +231,7 @@ def _value(node: Node, numbers: bool) -> str:
     if "long" in kinds:
         options.append(_LONG)
     elif "int" in kinds and "float" not in kinds:
-        options.append(_INT)
+        options.append(INT)
     if "boolean" in kinds:
         options += ["true", "false"]
     if "string" in kinds:
