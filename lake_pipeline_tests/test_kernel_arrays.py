@@ -50,13 +50,14 @@ def test_evenly_spaced_elements_are_those_elements_and_others_are_told(
     texts = [json.dumps(record).encode() for record in records]
     between = [separator.encode() if n not in odd else b",  \n" for n in range(1, len(texts))]
     text = b"[\n" + texts[0] + b"".join(gap + item for gap, item in zip(between, texts[1:], strict=True)) + b"]"
-    spaced = arrays.evenly_spaced(text, list(map(bytes, decode(text))))
+    spaced = arrays.evenly_spaced(text, decode(text), 2**20)
     if len(set(between)) <= 1:
         assert spaced is not None
     if spaced:
         assert [item.as_py().rstrip("\n").encode() for item in spaced[0]] == texts
         starts = [2 + sum(map(len, texts[:n])) + sum(map(len, between[:n])) for n in range(len(texts))]
-        assert list(spaced[1]) == [text.count(b"\n", 0, start) for start in starts]
+        assert list(spaced[1]) == starts
+        assert arrays.evenly_spaced(text, decode(text), max(map(len, texts)) - 1) is None
 
 
 @pytest.mark.parametrize("separator", [",", ", ", ",\n", " ,\n\t"])

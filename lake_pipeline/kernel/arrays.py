@@ -71,14 +71,18 @@ def _commas(text: bytes) -> Iterator[int]:
             yield start + len(before) - 1
 
 
-def evenly_spaced(text: bytes, elements: list[bytes]) -> tuple[pa.StringArray, npt.NDArray[np.int64]] | None:
-    """The elements as one array without a copy each, and how many line ends come before each; None where what stands
-    between them is not always the same. Each text ends in as many line ends as the separator has characters."""
-    lengths = np.fromiter(map(len, elements), np.int64, len(elements))
-    start = text.find(elements[0], 1)
-    second = text.find(elements[1], start + len(elements[0])) if len(elements) > 1 else start + len(elements[0])
-    separator = text[start + len(elements[0]) : second]
-    ends = start + np.cumsum(lengths) + len(separator) * np.arange(len(elements))
+def evenly_spaced(text: bytes, raw: Elements, limit: int) -> tuple[pa.StringArray, npt.NDArray[np.int64]] | None:
+    """The elements as one array without a copy each, and where they start; None where there are none, one is longer
+    than `limit`, or what stands between them is not always the same. Each text ends in as many line ends as the
+    separator has characters."""
+    lengths = np.fromiter(map(len, map(memoryview, raw)), np.int64, len(raw))  # type: ignore[arg-type]
+    if not raw or lengths.max() > limit:
+        return None
+    first = bytes(raw[0])
+    start = text.find(first, 1)
+    second = text.find(bytes(raw[1]), start + len(first)) if len(raw) > 1 else start + len(first)
+    separator = text[start + len(first) : second]
+    ends = start + np.cumsum(lengths) + len(separator) * np.arange(len(raw))
     starts = ends - lengths
     if text[1:start].strip(_WHITESPACE) or ends[-1] > len(text):
         return None
@@ -88,6 +92,5 @@ def evenly_spaced(text: bytes, elements: list[bytes]) -> tuple[pa.StringArray, n
         if (characters[ends[:-1] + offset] != character).any():
             return None
         characters[ends[:-1] + offset] = ord("\n")
-    lines = np.searchsorted(np.flatnonzero(np.frombuffer(text, np.uint8) == ord("\n")), starts)
     offsets = np.append(starts, ends[-1]).astype(np.int32)
-    return pa.StringArray.from_buffers(len(elements), pa.py_buffer(offsets), pa.py_buffer(characters)), lines
+    return pa.StringArray.from_buffers(len(raw), pa.py_buffer(offsets), pa.py_buffer(characters)), starts

@@ -13,33 +13,49 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from lake_pipeline.kernel.records import Block
+from lake_pipeline.kernel.segments import Pattern, runs, segments
 
 Mask: TypeAlias = npt.NDArray[np.bool_]
 
 
-def matched(block: Block, pattern: str | None) -> tuple[str | None, Mask]:
+def matched(block: Block, pattern: Pattern | None) -> tuple[Pattern | None, Mask]:
     """The pattern, and for each record whether it is of that shape; one that is not UTF-8 is of none."""
     mask = np.zeros(len(block), bool)
     if pattern is None or not len(block):
         return pattern, mask
-    wrong = list(_not_utf8(block.texts))
-    texts = block.texts
-    if wrong:
-        mask[:] = True
-        mask[wrong] = False
-        texts = texts.filter(pa.array(mask))
-    try:
-        found = pc.match_substring_regex(texts, pattern)
-    except pa.ArrowInvalid:
-        return pattern, np.zeros(len(block), bool)  # an expression beyond RE2's memory: every record is looked at
-    plain = np.asarray(found.to_numpy(zero_copy_only=False), bool)
+    wrong = list(not_utf8(block.texts))
     if not wrong:
-        return pattern, plain
-    mask[mask] = plain
+        return pattern, _plain(block.texts, pattern)
+    mask[:] = True
+    mask[wrong] = False
+    mask[mask] = _plain(block.texts.filter(pa.array(mask)), pattern)
     return pattern, mask
 
 
-def _not_utf8(texts: pa.StringArray, start: int = 0) -> Iterator[int]:
+def _plain(texts: pa.StringArray, pattern: Pattern) -> Mask:
+    mask: Mask = np.zeros(len(texts), bool)
+    if pattern.parts:
+        mask = ~mask
+        for segment, (_, expression) in zip(segments(texts, pattern), pattern.parts, strict=True):
+            mask &= _found(segment, expression)
+    elif pattern.run:
+        joined, counts = runs(texts)
+        mask = np.repeat(_found(joined, pattern.run), counts)
+    if not mask.all():
+        # What they do not match may be plain all the same: a key stood inside of a value, or a neighbour is not plain.
+        mask[~mask] = _found(texts.filter(pa.array(~mask)), pattern)
+    return mask
+
+
+def _found(texts: pa.StringArray, expression: str) -> Mask:
+    try:
+        found = pc.match_substring_regex(texts, expression)
+    except pa.ArrowInvalid:
+        return np.zeros(len(texts), bool)  # an expression beyond RE2's memory: every record is looked at
+    return np.asarray(found.to_numpy(zero_copy_only=False), bool)
+
+
+def not_utf8(texts: pa.StringArray, start: int = 0) -> Iterator[int]:
     """Places of the texts that are not UTF-8, by halving: mostly all of them are."""
     try:
         texts.validate(full=True)
@@ -48,8 +64,8 @@ def _not_utf8(texts: pa.StringArray, start: int = 0) -> Iterator[int]:
             yield start
             return
         half = len(texts) // 2
-        yield from _not_utf8(texts.slice(0, half), start)
-        yield from _not_utf8(texts.slice(half), start + half)
+        yield from not_utf8(texts.slice(0, half), start)
+        yield from not_utf8(texts.slice(half), start + half)
 
 
 def ahead(pool: Executor, work: Callable[[Any], Any], items: Iterable[Any], depth: int) -> Iterator[tuple[Any, Any]]:

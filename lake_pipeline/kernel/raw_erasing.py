@@ -50,7 +50,7 @@ def matching_records(
             if typed:
                 return ColumnStream(layout, strict=False)
             unreadable = means.scratch / "unreadable.ndjson"
-            sorting = SecondPass(dataset.source, (), recipe.pattern, recipe.quoted, careful=careful)
+            sorting = SecondPass(dataset.source, (), recipe.pattern, recipe.quoted, recipe.misfits, careful=careful)
             return RowStream(sorting, Repairer(layout), unreadable)
 
         def search(careful: bool) -> dict[str, set[int]]:

@@ -36,6 +36,10 @@ class Block:
     def __len__(self) -> int:
         return len(self.texts)
 
+    def only(self, mask: npt.NDArray[np.bool_]) -> Block:
+        """The records that the mask holds."""
+        return Block(self.texts.filter(pa.array(mask)), self.lines[mask])
+
 
 def read_blocks(file: RawFile, source: Source) -> Iterator[Block]:
     """The records of one raw file in order; a blank line is no record, and one over the limit is cut off.
@@ -111,13 +115,14 @@ def _whole(chunks: Iterator[bytes], limit: int) -> bytes:
 def _array(chunks: Iterator[bytes], limit: int, line: int) -> Iterator[Block]:
     """The elements of the array at the root."""
     for text, raw in arrays.parts(chunks, _elements, MAX_DOCUMENT_BYTES):
-        elements = list(map(bytes, raw))
-        too_long = any(len(element) > limit for element in elements)
-        if elements and not too_long and (spaced := arrays.evenly_spaced(text, elements)):
-            yield Block(spaced[0], spaced[1] + line)
-        elif elements:
+        ends = np.flatnonzero(np.frombuffer(text, np.uint8) == ord("\n"))
+        if (spaced := arrays.evenly_spaced(text, raw, limit)) is not None:
+            texts, starts = spaced
+            yield Block(texts, np.searchsorted(ends, starts) + line)
+        elif raw:
+            elements = list(map(bytes, raw))
             yield _cut_off(elements, limit, _starts(text, 0, elements) + (line - 1))
-        line += text.count(b"\n")
+        line += len(ends)
 
 
 def _elements(text: bytes) -> list[msgspec.Raw]:

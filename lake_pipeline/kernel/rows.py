@@ -17,9 +17,9 @@ import pyarrow as pa
 
 from lake_pipeline.kernel.exact import BadRecord, beginning
 from lake_pipeline.kernel.groups import Group
-from lake_pipeline.kernel.matching import Mask, text_of
+from lake_pipeline.kernel.matching import text_of
 from lake_pipeline.kernel.repair import Repairer
-from lake_pipeline.kernel.sorting import Sorting
+from lake_pipeline.kernel.sorting import Sorted, Sorting
 from lake_pipeline.kernel.source import RawFile
 
 ARROW_SCHEMA = pa.schema(
@@ -44,15 +44,9 @@ class _Part:
     rescued: pa.StringArray
     positions: npt.NDArray[np.int64]
 
-    def at(self, places: npt.NDArray[np.intp], texts: list[str], rescued: list[str | None]) -> _Part:
+    def at(self, places: npt.NDArray[np.intp], texts: pa.StringArray, rescued: pa.StringArray) -> _Part:
         """Other texts for the records at these places."""
-        return _Part(
-            self.keys,
-            self.owners[places],
-            pa.array(texts, pa.string()),
-            pa.array(rescued, pa.string()),
-            self.positions[places],
-        )
+        return _Part(self.keys, self.owners[places], texts, rescued, self.positions[places])
 
 
 class RowStream:
@@ -80,8 +74,8 @@ class RowStream:
         size = 0
         self._quarantine_path.unlink(missing_ok=True)
         try:
-            for group, texts, mask in self._sorting.sort(files, pool, depth):
-                for part in self._parts(group, texts, mask):
+            for group, sorted_ in self._sorting.sort(files, pool, depth):
+                for part in self._parts(group, sorted_):
                     if len(part.texts):
                         held.append(part)
                         size += part.texts.nbytes
@@ -94,7 +88,7 @@ class RowStream:
             if self._quarantine:
                 self._quarantine.close()
 
-    def _parts(self, group: Group, texts: pa.StringArray, mask: Mask) -> Iterator[_Part]:
+    def _parts(self, group: Group, sorted_: Sorted) -> Iterator[_Part]:
         spans = []
         for piece in group.pieces:
             id_ = piece.file.id
@@ -103,16 +97,23 @@ class RowStream:
             self.rows_read[id_] += piece.records - piece.exploded
             self.rows_exploded[id_] += piece.exploded
         keys, nothing = [piece.file.key for piece in group.pieces], pa.nulls(len(group), pa.string())
-        whole = _Part(keys, group.owners, texts, nothing, np.concatenate([np.array([], np.int64), *spans]))
+        mask, parted = sorted_.plain, sorted_.parted
+        whole = _Part(keys, group.owners, sorted_.texts, nothing, np.concatenate([np.array([], np.int64), *spans]))
         if mask.all():
             yield whole
             return
-        plain = texts.filter(pa.array(mask))
+        plain = sorted_.texts.filter(pa.array(mask))
         yield _Part(keys, whole.owners[mask], plain, nothing.slice(0, len(plain)), whole.positions[mask])
+        done = mask.copy()
+        if parted:
+            yield whole.at(parted.places, parted.texts, parted.rescued)
+            for owner in whole.owners[parted.places]:
+                self.rows_rescued[group.pieces[owner].file.id] += 1
+            done[parted.places] = True
         places: list[int] = []
         repaired: list[str] = []
         misfits: list[str | None] = []
-        for index in map(int, np.flatnonzero(~mask)):
+        for index in map(int, np.flatnonzero(~done)):
             text, file = text_of(group.block, index), group.pieces[whole.owners[index]].file
             try:
                 fitting, rescued = self._repairer.split(text)
@@ -123,7 +124,7 @@ class RowStream:
             repaired.append(fitting)
             misfits.append(rescued)
             self.rows_rescued[file.id] += rescued is not None
-        yield whole.at(np.array(places, np.intp), repaired, misfits)
+        yield whole.at(np.array(places, np.intp), pa.array(repaired, pa.string()), pa.array(misfits, pa.string()))
 
     def _set_aside(self, file: RawFile, line: int, reason: str, text: bytes) -> None:
         self.rows_quarantined[file.id] += 1

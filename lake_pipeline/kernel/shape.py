@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -19,9 +20,13 @@ import pyarrow.compute as pc
 from lake_pipeline.kernel.instants import PATTERN
 from lake_pipeline.kernel.layout import Layout
 from lake_pipeline.kernel.observed import Node
+from lake_pipeline.kernel.ordering import KeyOrder
+from lake_pipeline.kernel.segments import PART_CHARS, Pattern
 from lake_pipeline.schemas import ListOf, Path, StructOf, Type
 
 _S = r"[ \t\r\n]*"
+_S_IN_LINE = r"[ \t\r]*"
+_COMMA = f"{_S},?{_S}"
 _HEX = "[0-9a-fA-F]"
 # Escapes of characters that DuckDB keeps: no NUL, and surrogates in pairs only.
 _ESCAPE = (
@@ -32,13 +37,29 @@ _ESCAPE = (
 _STRING = rf'"(?:[^"\\\x00-\x1f]|{_ESCAPE})*"'
 # The word boundary keeps `12` from passing for `1` and `2` where the comma between elements is optional.
 _LONG = r"-?(?:[1-8][0-9]{18}|[1-9][0-9]{0,17}|0)\b"
-_INT = r"(?:-[1-9][0-9]{0,13}|[1-9][0-9]{0,14}|-?0)\b"
-# Up to 15 digits before the point are below 2**53, and no more than 17 in all: exact.is_double, as an expression.
-_DOUBLE = (
-    r"-?(?:0(?:\.0{0,4}[0-9]{1,17})?|"
-    + "|".join(rf"[1-9][0-9]{{{digits - 1}}}(?:\.[0-9]{{1,{17 - digits}}})?" for digits in range(1, 16))
-    + r")(?:[eE][-+]?[0-9]{1,2})?\b"
-)
+INT = r"(?:-[1-9][0-9]{0,13}|[1-9][0-9]{0,14}|-?0)\b"
+
+
+def _decimal(digits: int) -> str:
+    """Any number of digits, a point, and at least one digit, no more than `digits` digits in all.
+
+    By halves: one alternative for each number of digits before the point would take RE2 twice as long to make ready.
+    """
+    if digits == 1:
+        return r"\.[0-9]"
+    half = digits // 2
+    options = [rf"[0-9]{{0,{half}}}\.[0-9]{{1,{digits - half}}}", rf"{_decimal(half)}[0-9]{{{digits - half}}}"]
+    if digits - half > 1:
+        options.append(rf"[0-9]{{{half + 1}}}{_decimal(digits - half - 1)}")
+    return f"(?:{'|'.join(options)})"
+
+
+_POINT = r"\.0{0,4}[0-9]{1,17}"
+_EXPONENT = "(?:[eE][-+]?[0-9]{1,2})"
+# Integers of up to 15 digits are below 2**53, decimals have no more than 17: exact.is_double, as an expression.
+_DOUBLE = rf"-?(?:0(?:{_POINT})?|[1-9](?:[0-9]{{0,14}}|{_decimal(16)})){_EXPONENT}?\b"
+# Those of them that are no integers.
+DECIMAL = rf"-?(?:(?:0{_POINT}|[1-9]{_decimal(16)}){_EXPONENT}?|(?:0|[1-9][0-9]{{0,14}}){_EXPONENT})\b"
 _DAY = r"[12][0-9]{3}-(?:(?:0[1-9]|1[0-2])-(?:0[1-9]|1[0-9]|2[0-8])|(?:0[13-9]|1[0-2])-(?:29|30)|(?:0[13578]|1[02])-31)"
 _TIMESTAMP = (
     rf'"{_DAY}[T ](?:[01][0-9]|2[0-3]):[0-5][0-9](?::[0-5][0-9](?:\.[0-9]{{1,6}})?)?'
@@ -63,6 +84,9 @@ _BARE_NUMBER = (
 )
 _QUOTED_NUMBER = r'"-?\\u003(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?"'
 _SHORT_QUOTED_NUMBER = r'"-?\\u003(?:0|[1-9][0-9]{0,29})(?:\.[0-9]{1,30})?(?:[eE][-+]?[0-9]{1,3})?"'
+# Stands for a value that was taken out; as a kind, for that this may be. No JSON text holds it.
+MARK = "\x01"
+MARKED = "marked"
 # Each optional key multiplies what the matcher must keep in mind (measured: 400 of them are 300 times slower).
 MAX_OPTIONAL = 40
 
@@ -107,6 +131,19 @@ def narrow(seen: Node, layout: Layout, path: Path = ()) -> Node:
     return result
 
 
+def covers(seen: Node, plain: Node) -> bool:
+    """Whether a record of the shape `plain`, which is what was `seen` narrowed, is sure to be of the shape seen."""
+    if not plain.kinds <= seen.kinds or (seen.short and not plain.short and "string" in plain.kinds):
+        return False
+    if plain.element and not (seen.element and covers(seen.element, plain.element)):
+        return False
+    # Where every key is optional, which one must be there depends on what keys there are.
+    same = len(plain.children) == len(seen.children) or any(
+        child.present == plain.seen for child in plain.children.values()
+    )
+    return same and all(covers(seen.children[key], child) for key, child in plain.children.items())
+
+
 def _narrow_value(seen: Node, type_: Type) -> Node:
     result = Node(seen=seen.seen)
     match type_:
@@ -115,7 +152,7 @@ def _narrow_value(seen: Node, type_: Type) -> Node:
         case "text":
             result.examples = {"text": ""} | seen.examples
         case "double":
-            result.examples = dict.fromkeys({"float"} if {"int", "float"} & seen.kinds else (), "")
+            result.examples = dict.fromkeys(({"float"} & seen.kinds) or ({"int"} & seen.kinds), "")
         case "bigint":
             result.examples = dict.fromkeys({"int", "long"} & seen.kinds, "")
         case ListOf(element):
@@ -134,17 +171,48 @@ def _narrow_value(seen: Node, type_: Type) -> Node:
     return result
 
 
-def pattern(root: Node, numbers: bool = False) -> str | None:
+def pattern(root: Node, numbers: bool = False, *, in_runs: bool = True) -> Pattern | None:
     """The expression for whole records; None where there is nothing to look for, or none would be fast enough.
 
-    `numbers`: it is for records that went through `quoted`.
+    `numbers`: it is for records that went through `quoted`; `in_runs`: most records will match it.
     """
     if not root.children:
         return None
     try:
-        return f"^{_S}{_object(root, numbers)}{_S}$"
+        record = f"{_S}{_object(root, numbers)}{_S}"
+        parts = _parts(root, numbers) if len(record) > PART_CHARS else ()
+        # No record holds a line's end, or two broken ones could make one that is none.
+        run = rf"^(?:{record.replace(_S, _S_IN_LINE)}(?:\n+|$))*$" if in_runs and not parts else None
+        return Pattern(f"^{record}$", run, parts)
     except _TooWide:
         return None
+
+
+def _parts(root: Node, numbers: bool) -> tuple[tuple[bytes, str], ...]:
+    """The expression cut before keys that are in every record, and nowhere but at the root as far as is known."""
+    if len(root.orders) > 1:
+        return ()
+    parts: list[tuple[bytes, str]] = []
+    below = {key for child in root.children.values() for key in _keys_below(child)}
+    begins, part = b"", rf"{_S}\{{"
+    for key, member, required in _members(root, root.orders[0], numbers):
+        quoted_key = json.dumps(key)
+        sure = required and key not in below and quoted_key == json.dumps(key, ensure_ascii=False)
+        if sure and len(part) > PART_CHARS:
+            parts.append((begins, f"^{part}{_COMMA}$"))
+            begins, part = quoted_key.encode(), ""
+        else:
+            part += _COMMA if required else ""
+        part += member if required else f"(?:{_COMMA}{member})?"
+    return (*parts, (begins, rf"^{part}{_S}\}}{_S}$"))
+
+
+def _keys_below(node: Node) -> Iterator[str]:
+    for key, child in node.children.items():
+        yield key
+        yield from _keys_below(child)
+    if node.element:
+        yield from _keys_below(node.element)
 
 
 class _TooWide(Exception):
@@ -163,7 +231,7 @@ def _value(node: Node, numbers: bool) -> str:
     if "long" in kinds:
         options.append(_LONG)
     elif "int" in kinds and "float" not in kinds:
-        options.append(_INT)
+        options.append(INT)
     if "boolean" in kinds:
         options += ["true", "false"]
     if "string" in kinds:
@@ -177,6 +245,8 @@ def _value(node: Node, numbers: bool) -> str:
         options.append(rf"\[{_S}{items}\]")
     if "object" in kinds and node.children:
         options.append(_object(node, numbers))
+    if MARKED in kinds:
+        options.append(MARK)
     return f"(?:{'|'.join(options)})"
 
 
@@ -201,30 +271,34 @@ def _text(node: Node, numbers: bool) -> str:
 
 def _object(node: Node, numbers: bool) -> str:
     """Keys in one of their orders, each at most once; at least one is required, so that `{}` does not pass for it."""
-    optional = {key for key, child in node.children.items() if child.present < node.seen}
-    if len(optional) > MAX_OPTIONAL:
-        raise _TooWide
     alternatives = []
     for order in node.orders:
-        keys = [key for key in order.keys if key in node.children]
-        if not keys:
-            continue
-        required = [key for key in keys if key not in optional]
-        if not required:
-            required = [max(keys, key=lambda key: node.children[key].present)]
-        members = (_member(key, node.children[key], numbers, optional=key not in required) for key in keys)
-        alternatives.append(rf"\{{{''.join(members)}{_S}\}}")
+        members = (
+            f"{_COMMA}{member}" if required else f"(?:{_COMMA}{member})?"
+            for _, member, required in _members(node, order, numbers)
+        )
+        if inside := "".join(members):
+            alternatives.append(rf"\{{{inside}{_S}\}}")
     return f"(?:{'|'.join(dict.fromkeys(alternatives))})"
 
 
-def _member(key: str, node: Node, numbers: bool, *, optional: bool) -> str:
-    member = rf"{_S},?{_S}{_key(key)}{_S}:{_S}{_value(node, numbers)}"
-    return f"(?:{member})?" if optional else member
+def _members(node: Node, order: KeyOrder, numbers: bool) -> Iterator[tuple[str, str, bool]]:
+    """Each key in order, the expression for it and its value, and whether it must be there."""
+    optional = {key for key, child in node.children.items() if child.present < node.seen}
+    if len(optional) > MAX_OPTIONAL:
+        raise _TooWide
+    keys = [key for key in order.keys if key in node.children]
+    required = {key for key in keys if key not in optional}
+    if keys and not required:
+        required = {max(keys, key=lambda key: node.children[key].present)}
+    for key in keys:
+        yield key, f"{key_and_colon(key)}{_value(node.children[key], numbers)}", key in required
 
 
-def _key(key: str) -> str:
+def key_and_colon(key: str) -> str:
+    """The expression for a key in every spelling that is looked for, up to its value."""
     spellings = {json.dumps(key, ensure_ascii=False), json.dumps(key)}
-    return f"(?:{'|'.join(sorted(_quote(spelling) for spelling in spellings))})"
+    return f"(?:{'|'.join(sorted(_quote(spelling) for spelling in spellings))}){_S}:{_S}"
 
 
 def _quote(text: str) -> str:

@@ -17,10 +17,11 @@ import numpy.typing as npt
 from lake_pipeline.dataset import Dataset, Source
 from lake_pipeline.evolution import too_wide
 from lake_pipeline.kernel import exact, shape
-from lake_pipeline.kernel.groups import Group, grouped
+from lake_pipeline.kernel.groups import Group, group_bytes, grouped
 from lake_pipeline.kernel.matching import Mask, ahead, matched, text_of
 from lake_pipeline.kernel.observed import Lens, Node, observe
 from lake_pipeline.kernel.records import Block
+from lake_pipeline.kernel.segments import Pattern
 from lake_pipeline.kernel.source import EMPTY, RawFile, TooLarge, Unreadable
 from lake_pipeline.output import partition_keys
 from lake_pipeline.schemas import Schema
@@ -82,7 +83,7 @@ class Observation:
 class Proof:
     """(file id, block number) of the blocks whose every record matches `pattern`."""
 
-    pattern: str | None = None
+    pattern: Pattern | None = None
     blocks: frozenset[tuple[int, int]] = frozenset()
 
 
@@ -100,7 +101,7 @@ class Survey:
     fixed: bool
     explode: tuple[str, ...] = ()
     found: Observation = field(default_factory=Observation)
-    pattern: str | None = None
+    pattern: Pattern | None = None
     plain: set[tuple[int, int]] = field(default_factory=set)
     lessons: int = 0  # how often something new was seen
     teachers: set[int] = field(default_factory=set)  # the files in which it was
@@ -148,13 +149,13 @@ class Survey:
 
     def groups(self, files: list[RawFile]) -> Iterator[Group]:
         """The files' records as they are looked at."""
-        return grouped(files, self.source, self.explode)
+        return grouped(files, self.source, self.explode, lambda: group_bytes(self.pattern))
 
-    def match(self, group: Group) -> tuple[str | None, Mask]:
+    def match(self, group: Group) -> tuple[Pattern | None, Mask]:
         """What `take` needs to know of a group; for any thread."""
         return matched(group.block, self.pattern)
 
-    def take(self, group: Group, pattern: str | None, mask: Mask) -> None:
+    def take(self, group: Group, pattern: Pattern | None, mask: Mask) -> None:
         """Look at the next group, which was matched with an expression that may be an older one.
 
         Raises:

@@ -18,12 +18,14 @@ from lake_pipeline.kernel.accounts import Counts, Dropped
 from lake_pipeline.kernel.columnar import ColumnStream
 from lake_pipeline.kernel.layout import Layout
 from lake_pipeline.kernel.means import Means
+from lake_pipeline.kernel.misfits import Misfits
 from lake_pipeline.kernel.observed import Node
 from lake_pipeline.kernel.predicate import check_predicate, erased_sql
 from lake_pipeline.kernel.references import References
 from lake_pipeline.kernel.repair import Repairer
 from lake_pipeline.kernel.results import DATA, RECORDS, StagedFile
 from lake_pipeline.kernel.rows import RowStream
+from lake_pipeline.kernel.segments import Pattern
 from lake_pipeline.kernel.sorting import SecondPass, Sorting
 from lake_pipeline.kernel.source import RawFile
 from lake_pipeline.kernel.staging import Stager
@@ -42,9 +44,11 @@ class Recipe:
     """
 
     schema: Schema
-    pattern: str | None
-    quoted: str | None
+    pattern: Pattern | None
+    quoted: Pattern | None
     strict: bool
+    misfits: Misfits | None = None
+    covered: bool = False
 
     @staticmethod
     def of(dataset: Dataset, known: Schema, schema: Schema, references: References, seen: Node) -> Recipe:
@@ -61,7 +65,7 @@ class Recipe:
         plain = shape.narrow(seen, layout)
         texts_only = all(column.type == "text" for column in layout.columns.values())
         quoted = shape.pattern(plain, numbers=True) if texts_only else None
-        return Recipe(schema, shape.pattern(plain), quoted, strict)
+        return Recipe(schema, shape.pattern(plain), quoted, strict, Misfits.of(seen, layout), shape.covers(seen, plain))
 
 
 @dataclass(frozen=True)
@@ -144,7 +148,7 @@ class Writer:
         pattern, quoted = self.recipe.pattern, self.recipe.quoted
         blocks = proof.blocks if proof.pattern == pattern else frozenset[tuple[int, int]]()
         for careful in (False, True):
-            sorting = SecondPass(source, explode, pattern, quoted, blocks, careful)
+            sorting = SecondPass(source, explode, pattern, quoted, self.recipe.misfits, blocks, careful)
             stream = RowStream(sorting, Repairer(layout), quarantine)
             try:
                 return stream, *stager.stage(stream, files)
