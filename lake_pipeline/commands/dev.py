@@ -60,7 +60,8 @@ def _tell(variables: dict[str, str]) -> None:
 
 
 def _serve(host: str, port: int) -> None:
-    from lake_pipeline.defs.instance import prepare_instance  # Dagster takes seconds to import
+    with large_imports():
+        from lake_pipeline.defs.instance import prepare_instance  # Dagster takes seconds to import
 
     prepare_instance(load_settings())
     quiet = ["-W", "ignore:Function `dev_command` is superseded"]  # by a tool for projects, which this is not

@@ -7,6 +7,7 @@ from lake_pipeline.ledger.grants import APP_ROLE, grant
 from lake_pipeline.ledger.migrate import current_revision
 from lake_pipeline.ledger.migrate import migrate as bring_up_to_date
 from lake_pipeline.ledger.postgres import migration_url
+from lake_pipeline.loading import large_imports
 from lake_pipeline.reports import note, print_json, say
 from lake_pipeline.settings import load_settings
 
@@ -19,7 +20,8 @@ def migrate(json: Json = False) -> None:
 
     JSON: the revision before (null: there was no ledger) and now, and whether the role lake_app is there.
     """
-    from lake_pipeline.defs.instance import dagster_tables, make_dagster_tables  # Dagster takes seconds to import
+    with large_imports():
+        from lake_pipeline.defs.instance import dagster_tables, make_dagster_tables  # Dagster takes seconds to import
 
     settings = load_settings()
     url = migration_url(settings)

@@ -16,6 +16,7 @@ from lake_pipeline.draining import draining
 from lake_pipeline.errors import LakePaused, RunFailed
 from lake_pipeline.lake import Lake, open_lake
 from lake_pipeline.ledger.models import FILE_STATUSES
+from lake_pipeline.loading import large_imports
 from lake_pipeline.reports import note, print_table
 from lake_pipeline.settings import Settings, load_settings
 
@@ -39,7 +40,8 @@ def run(
     --files-from takes one key a line, of one dataset: only these are registered and run. A key that is neither in the
     store nor in the ledger is an error, and then nothing is run.
     """
-    from lake_pipeline.defs.running import run_datasets  # Dagster takes seconds to import
+    with large_imports():
+        from lake_pipeline.defs.running import run_datasets  # Dagster takes seconds to import
 
     if files_from is not None and len(datasets or []) != 1:
         raise typer.BadParameter("--files-from needs the name of one dataset")
