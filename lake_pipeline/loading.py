@@ -1,4 +1,4 @@
-"""What a command needs before it can begin, sooner: large imports, and the embedded Postgres meanwhile."""
+"""Importing what is large, such as Dagster."""
 
 from __future__ import annotations
 
