@@ -14,7 +14,7 @@ import threading
 import time
 import warnings
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
@@ -80,6 +80,7 @@ class EmbeddedPostgres(PostgresServer):
         # The wheel's own lock is one file in /tmp for all users of the machine, which only the first may open.
         self._lock = type(self._lock)(home / "postgres.lock")
         self._pid_file = self.pgdata / "postmaster.pid"
+        self._launched: Future[str] | None = None
 
     @property
     def url(self) -> str:
@@ -129,6 +130,8 @@ class EmbeddedPostgres(PostgresServer):
         process = self._postmaster_info.process if self._postmaster_info else None
         if process is None:
             return False
+        if self._launched is not None:
+            wait([self._launched])  # else it would complain
         deadline = time.monotonic() + _START_SECONDS
         with suppress(psutil.Error):
             process.send_signal(signal.SIGINT)  # its fast shutdown
@@ -160,7 +163,7 @@ class EmbeddedPostgres(PostgresServer):
         start = partial(pgexec, bin_path=self.bin_path, user=self.system_user, timeout=2 * _START_SECONDS)
         # pg_ctl says what goes wrong, and looks ten times a second whether all is well, which is sooner than that.
         pool = ThreadPoolExecutor(1, "pg_ctl")
-        launched = pool.submit(start, "pg_ctl", arguments)
+        self._launched = launched = pool.submit(start, "pg_ctl", arguments)
         pool.shutdown(wait=False)
         while not launched.done():
             if (info := self._postmaster()) is not None and info.status == "ready":
