@@ -28,8 +28,8 @@ from infra.queues import MOST_RECEIVES, VISIBILITY_SECONDS
 from infra.synth import app_environment, lint
 from lake_pipeline import __version__
 from lake_pipeline.aws_local import resources
+from lake_pipeline.dagster_home import CONFIG
 from lake_pipeline.declarations import load_datasets
-from lake_pipeline.defs.instance import CONFIG
 from lake_pipeline.settings import BUNDLED_DATASETS, Settings, load_settings
 from lake_pipeline_tests.aws_calls import ACCOUNT
 from lake_pipeline_tests.iam import listed

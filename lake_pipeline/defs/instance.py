@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import dagster as dg
 from dagster._core.storage.event_log.schema import SqlEventLogStorageMetadata
@@ -14,31 +13,10 @@ from dagster._core.storage.schedules.schema import ScheduleStorageSqlMetadata
 from dagster_postgres.utils import DagsterPostgresException
 from sqlalchemy.exc import DBAPIError
 
+from lake_pipeline.dagster_home import prepare_instance
 from lake_pipeline.errors import LedgerUnreachable
-from lake_pipeline.ledger.postgres import database_url, sqlalchemy_url
+from lake_pipeline.ledger.postgres import sqlalchemy_url
 from lake_pipeline.settings import Settings
-
-CONFIG = Path(__file__).parents[1] / "dagster.yaml"
-
-
-def prepare_instance(settings: Settings) -> Path:
-    """Make this process's environment, and its children's, that of the lake's instance; the instance's folder.
-
-    A DAGSTER_HOME that is set already is used as it is.
-    """
-    url = database_url(settings)
-    home = settings.dagster_home or settings.home_dir / "dagster"
-    if settings.dagster_home is None:
-        home.mkdir(parents=True, exist_ok=True)
-        (home / "dagster.yaml").write_bytes(CONFIG.read_bytes())
-    os.environ |= {
-        "DAGSTER_HOME": str(home),
-        "DAGSTER_DISABLE_TELEMETRY": "1",
-        "LAKE_DATABASE_URL": url,
-        "LAKE_DAGSTER_DATABASE_URL": sqlalchemy_url(url, "psycopg2"),
-        "LAKE_HOME": str(settings.home_dir),
-    }
-    return home
 
 
 def open_instance(settings: Settings) -> dg.DagsterInstance:
