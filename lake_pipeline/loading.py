@@ -9,9 +9,9 @@ from contextlib import contextmanager
 
 @contextmanager
 def large_imports() -> Iterator[None]:
-    """For a block that imports thousands of modules, such as Dagster's; what there is by then counts as there to stay.
+    """For a block that imports thousands of modules; what there is by then counts as there to stay.
 
-    Nothing of a module is garbage, and looking through them again and again took a quarter of the seconds.
+    Nothing of a module is garbage, and looking through all of them again and again took a quarter of the seconds.
     """
     gc.disable()
     try:
