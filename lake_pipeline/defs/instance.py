@@ -20,6 +20,9 @@ from lake_pipeline.errors import LedgerUnreachable
 from lake_pipeline.ledger.postgres import sqlalchemy_url
 from lake_pipeline.settings import Settings
 
+# A conversion may take hours, after which a connection that nobody used may be dead without a word.
+_KEPT_SECONDS = 60
+
 
 @contextmanager
 def open_instance(settings: Settings) -> Iterator[dg.DagsterInstance]:
@@ -37,7 +40,11 @@ def _kept_connections(instance: dg.DagsterInstance) -> Iterator[None]:
             if isinstance(storage, PostgresRunStorage | PostgresEventLogStorage) and storage._token_provider is None:
                 # A connection that broke meanwhile is noticed before it is used, as if there had been none.
                 engine = create_engine(
-                    storage.postgres_url, isolation_level="AUTOCOMMIT", pool_size=1, pool_pre_ping=True
+                    storage.postgres_url,
+                    isolation_level="AUTOCOMMIT",
+                    pool_size=1,
+                    pool_pre_ping=True,
+                    pool_recycle=_KEPT_SECONDS,
                 )
                 stack.callback(engine.dispose)
                 storage._engine = engine
