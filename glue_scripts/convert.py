@@ -7,10 +7,12 @@ to run on Spark, and reads the outcome from the results document in the store, s
 from __future__ import annotations
 
 import sys
+from contextlib import nullcontext
 
 from dagster_pipes import (
     PipesCliArgsParamsLoader,
     PipesContext,
+    PipesEnvVarParamsLoader,
     PipesS3ContextLoader,
     PipesS3MessageWriter,
     open_dagster_pipes,
@@ -20,6 +22,7 @@ from lake_pipeline.engines.run import run_task
 from lake_pipeline.engines.session import SparkOptions
 from lake_pipeline.engines.task import Task
 from lake_pipeline.errors import LakeError
+from lake_pipeline.exiting import ending_at_once
 
 
 def open_pipes() -> PipesContext:
@@ -54,5 +57,9 @@ def main() -> int:
     return 0
 
 
-if __name__ == "__main__" and (status := main()):
-    sys.exit(status)  # Glue takes every SystemExit for a failure
+if __name__ == "__main__":
+    # In a process of our own; on Glue it is somebody else's.
+    is_ours = PipesEnvVarParamsLoader().is_dagster_pipes_process()  # type: ignore[no-untyped-call]
+    with ending_at_once() if is_ours else nullcontext():
+        if status := main():
+            sys.exit(status)  # Glue takes every SystemExit for a failure

@@ -34,6 +34,7 @@ from lake_pipeline.commands import (
     status,
 )
 from lake_pipeline.errors import LakeError
+from lake_pipeline.exiting import ending_at_once
 from lake_pipeline.reports import note
 
 app = typer.Typer(
@@ -94,11 +95,12 @@ def main() -> None:
     """Run the command of this process's arguments; exit 1 with one line on stderr where the lake says no."""
     # A kill then ends as an exit does: what was begun is undone, and the embedded Postgres is let go.
     signal.signal(signal.SIGTERM, _terminated)
-    try:
-        app(prog_name="lake")
-    except LakeError as error:
-        note(f"error: {error}")
-        sys.exit(1)
+    with ending_at_once():
+        try:
+            app(prog_name="lake")
+        except LakeError as error:
+            note(f"error: {error}")
+            sys.exit(1)
 
 
 if __name__ == "__main__":

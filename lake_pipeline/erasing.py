@@ -2,7 +2,7 @@
 
 A request stands in the ledger from its begin, and every later conversion obeys it, so that no replay brings its rows
 back. Each manifest is rewritten under a hold like an attempt's: lease, heartbeat, and a number that fences off others.
-May be repeated, and killed anywhere: `finish_erasures` goes on with it.
+May be repeated, and killed anywhere: `progress.finish_erasures` goes on with it.
 """
 
 from __future__ import annotations
@@ -130,14 +130,6 @@ def finish(lake: Lake, dataset: Dataset, erasure: ErasureRow) -> ErasureRow:
             f" as in {left[0].output.path}; run the same command again"
         )
     return sign_off(lake, dataset, erasure)
-
-
-def finish_erasures(lake: Lake, dataset: Dataset) -> None:
-    """Go on with requests that were begun and not finished; one that has to wait for a conversion waits on."""
-    for row in lake.ledger.erasures(dataset.name):
-        if row.ended_at is None:
-            with suppress(ErasureUnfinished):
-                finish(lake, dataset, row)
 
 
 def _find_in(lake: Lake, table: Table, manifest_id: str, predicate: str, erasure: ErasureRow | None) -> list[Found]:

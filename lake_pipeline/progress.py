@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import timedelta
 
 from lake_pipeline.archiving import archive
 from lake_pipeline.catalog.contract import catalog_of
 from lake_pipeline.dataset import Dataset
+from lake_pipeline.errors import ErasureUnfinished
 from lake_pipeline.guard import check_ledger
 from lake_pipeline.lake import Lake
 from lake_pipeline.ledger.models import DueManifest
@@ -46,6 +48,17 @@ def finish_interrupted(lake: Lake, dataset: Dataset) -> int:
     clear_records(dataset.name, lake.store, lake.ledger)
     tell(lake, dataset)
     return archive(dataset, lake.store, lake.ledger)
+
+
+def finish_erasures(lake: Lake, dataset: Dataset) -> None:
+    """Go on with requests that were begun and not finished; one that has to wait for a conversion waits on."""
+    if not (unfinished := [row for row in lake.ledger.erasures(dataset.name) if row.ended_at is None]):
+        return
+    from lake_pipeline.erasing import finish  # most of the kernel, which takes a while to import
+
+    for row in unfinished:
+        with suppress(ErasureUnfinished):
+            finish(lake, dataset, row)
 
 
 def prune_records(lake: Lake, dataset: Dataset) -> int:

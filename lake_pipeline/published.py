@@ -16,7 +16,6 @@ import pyarrow.parquet as pq
 from lake_pipeline.catalog.duckdb_s3 import read_s3
 from lake_pipeline.errors import ObjectChanged, ObjectMissing, PublishedUnreadable
 from lake_pipeline.kernel.json_lines import SUFFIX
-from lake_pipeline.kernel.staging import rows_by_source
 from lake_pipeline.store import Store
 
 _AT_ONCE = 16
@@ -60,6 +59,8 @@ def rows_by_raw_file(store: Store, keys: Iterable[str]) -> Counter[str]:
     Raises:
         PublishedUnreadable: one of them is gone or broken.
     """
+    from lake_pipeline.kernel.staging import rows_by_source  # most of the kernel, which takes a while to import
+
     try:
         connection = duckdb.connect()
         if store.root is None:

@@ -227,6 +227,8 @@ def test_every_command_has_help_with_an_example(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "arguments",
     [
+        ["--help"],
+        ["run", "--help"],
         ["status", "--json"],
         ["files", "--json"],
         ["schema", "events"],

@@ -15,12 +15,12 @@ from lake_pipeline.attempts import LEASE, run_attempt
 from lake_pipeline.discovery.listing import discover
 from lake_pipeline.engines.run import run_task
 from lake_pipeline.engines.task import Task
-from lake_pipeline.erasing import begin, find, finish, finish_erasures
+from lake_pipeline.erasing import begin, find, finish
 from lake_pipeline.errors import ErasureUnfinished, LedgerError, PredicateInvalid, StoreError
 from lake_pipeline.failpoints import _armed, _reached
 from lake_pipeline.lake import Lake
 from lake_pipeline.ledger.erasure_models import ErasureRow
-from lake_pipeline.progress import finish_interrupted
+from lake_pipeline.progress import finish_erasures, finish_interrupted
 from lake_pipeline.published import open_parquet
 from lake_pipeline.workers import worker_name
 from lake_pipeline_tests.lakes import EVENTS, event, lake_of, land, rows, stored

@@ -31,8 +31,8 @@ from infra.queues import MOST_RECEIVES, VISIBILITY_SECONDS
 from infra.synth import app_environment, lint
 from lake_pipeline import __version__
 from lake_pipeline.aws_local import resources
+from lake_pipeline.dagster_home import CONFIG
 from lake_pipeline.declarations import load_datasets
-from lake_pipeline.defs.instance import CONFIG
 from lake_pipeline.ledger.models import BacklogSummary
 from lake_pipeline.ledger.news import ManifestNews
 from lake_pipeline.notices.metrics import counts_of, gauges_of

@@ -28,9 +28,10 @@ from lake_pipeline.aws_local.lake import served
 from lake_pipeline.aws_local.server import environment
 from lake_pipeline.catalog.symlinks import SYMLINKS
 from lake_pipeline.cli import app
+from lake_pipeline.dagster_home import CONFIG
 from lake_pipeline.declarations import load_datasets
 from lake_pipeline.definitions import defs
-from lake_pipeline.defs.instance import CONFIG, open_instance
+from lake_pipeline.defs.instance import open_instance
 from lake_pipeline.engines.glue_job import GlueJob
 from lake_pipeline.engines.glue_logs import tail
 from lake_pipeline.lake import Lake, open_lake

@@ -11,6 +11,8 @@ from lake_pipeline.dataset import Dataset
 from lake_pipeline.errors import DemoFailed
 from lake_pipeline.lake import Lake, open_lake
 from lake_pipeline.ledger.models import FileRow
+from lake_pipeline.ledger.postgres import starting_embedded
+from lake_pipeline.loading import large_imports
 from lake_pipeline.reports import note, print_table, say
 from lake_pipeline.samples import SAMPLES, SampleFile, generate
 from lake_pipeline.settings import load_settings
@@ -33,9 +35,10 @@ def demo() -> None:
     May be repeated: samples that have landed already are left alone.
     Exits with 1 where a sample does not end as it should.
     """
-    from lake_pipeline.defs.running import run_datasets  # Dagster takes seconds to import
-
     settings = load_settings()
+    with starting_embedded(settings), large_imports():
+        from lake_pipeline.defs.running import run_datasets  # Dagster takes seconds to import
+
     with open_lake(settings) as lake:
         datasets = [dataset for dataset in lake.datasets.values() if dataset.name in SAMPLES]
         if not datasets:

@@ -15,6 +15,7 @@ from typing import Annotated
 
 import typer
 
+from lake_pipeline.dagster_home import prepare_instance
 from lake_pipeline.errors import DevFailed
 from lake_pipeline.reports import say
 from lake_pipeline.settings import load_settings
@@ -60,8 +61,6 @@ def _tell(variables: dict[str, str]) -> None:
 
 
 def _serve(host: str, port: int) -> None:
-    from lake_pipeline.defs.instance import prepare_instance  # Dagster takes seconds to import
-
     prepare_instance(load_settings())
     quiet = ["-W", "ignore:Function `dev_command` is superseded"]  # by a tool for projects, which this is not
     command = [sys.executable, *quiet, "-m", "dagster", "dev", "-m", "lake_pipeline.definitions"]

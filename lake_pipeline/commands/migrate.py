@@ -13,6 +13,7 @@ from lake_pipeline.ledger.migrate import current_revision
 from lake_pipeline.ledger.migrate import migrate as bring_up_to_date
 from lake_pipeline.ledger.postgres import database_url, migration_url
 from lake_pipeline.ledger.worker_role import make_worker
+from lake_pipeline.loading import large_imports
 from lake_pipeline.reports import note, print_json, say
 from lake_pipeline.settings import load_settings
 
@@ -36,7 +37,8 @@ def migrate(
     JSON: the revision before (null: there was no ledger) and now, whether the role lake_app is there, and the worker's
     role (null without --worker).
     """
-    from lake_pipeline.defs.instance import dagster_tables, make_dagster_tables  # Dagster takes seconds to import
+    with large_imports():
+        from lake_pipeline.defs.instance import dagster_tables, make_dagster_tables  # Dagster takes seconds to import
 
     settings = load_settings()
     if worker and (settings.database_url is None or settings.migration_database_url is None):

@@ -9,6 +9,8 @@ import typer
 
 from lake_pipeline.commands.options import Json
 from lake_pipeline.lake import open_lake
+from lake_pipeline.ledger.postgres import starting_embedded
+from lake_pipeline.loading import large_imports
 from lake_pipeline.reports import print_json, say, time_text
 from lake_pipeline.settings import load_settings
 
@@ -27,10 +29,11 @@ def prune(
 
     JSON: lines, how many, before (the time) and dry_run.
     """
-    from lake_pipeline.defs.instance import open_instance, storage_errors  # Dagster takes seconds to import
-    from lake_pipeline.defs.pruning import prune_events
-
     settings = load_settings()
+    with starting_embedded(settings), large_imports():
+        from lake_pipeline.defs.instance import open_instance, storage_errors  # Dagster takes seconds to import
+        from lake_pipeline.defs.pruning import prune_events
+
     with open_lake(settings) as lake:
         before = lake.ledger.now() - timedelta(days=days)
         with storage_errors(), open_instance(settings) as instance:

@@ -16,6 +16,8 @@ from lake_pipeline.draining import draining
 from lake_pipeline.errors import LakePaused, RunFailed
 from lake_pipeline.lake import Lake, open_lake
 from lake_pipeline.ledger.models import FILE_STATUSES
+from lake_pipeline.ledger.postgres import starting_embedded
+from lake_pipeline.loading import large_imports
 from lake_pipeline.reports import note, print_table
 from lake_pipeline.settings import Settings, load_settings
 
@@ -39,12 +41,13 @@ def run(
     --files-from takes one key a line, of one dataset: only these are registered and run. A key that is neither in the
     store nor in the ledger is an error, and then nothing is run.
     """
-    from lake_pipeline.defs.running import run_datasets  # Dagster takes seconds to import
-
     if files_from is not None and len(datasets or []) != 1:
         raise typer.BadParameter("--files-from needs the name of one dataset")
     keys = _read_keys(files_from) if files_from is not None else None
     settings = load_settings()
+    with starting_embedded(settings), large_imports():
+        from lake_pipeline.defs.running import run_datasets  # Dagster takes seconds to import
+
     with draining(settings.grace_seconds, lambda: _note_told(settings)) as drain, open_lake(settings) as lake:
         chosen = _not_paused(lake, lake.chosen(datasets))
         with RunDisplay(lake) as display:

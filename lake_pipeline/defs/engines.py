@@ -8,7 +8,6 @@ from typing import Any
 
 import dagster as dg
 
-from lake_pipeline.defs.glue import glue_engine
 from lake_pipeline.defs.pipes import run_script
 from lake_pipeline.engines.task import Task
 from lake_pipeline.lake import Lake
@@ -25,5 +24,7 @@ def engine_of(context: dg.AssetExecutionContext, lake: Lake, pages: dict[str, An
 
 
 def _run_glue(context: dg.AssetExecutionContext, lake: Lake, pages: dict[str, Any], task: Task) -> float:
+    from lake_pipeline.defs.glue import glue_engine  # boto3 takes a while to import
+
     # Made inside of the attempt, so that what AWS lacks is the attempt's failure; and anew, for Pipes' parts remember.
     return glue_engine(context, lake, pages).run(task)

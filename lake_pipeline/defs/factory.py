@@ -9,7 +9,6 @@ from dagster._core.definitions.unresolved_asset_job_definition import Unresolved
 
 from lake_pipeline.dataset import Dataset
 from lake_pipeline.defs.alerts import alerts_sensor, metrics_sensor
-from lake_pipeline.defs.events import events_sensor
 from lake_pipeline.defs.extracts import extract_asset, extracts_job, extracts_sensor
 from lake_pipeline.defs.jobs import manifest_job, reconcile_job, reconcile_schedule
 from lake_pipeline.defs.manifest_assets import manifest_assets
@@ -54,7 +53,11 @@ def lake_definitions(
     metrics: bool = False,
 ) -> dg.Definitions:
     """Every dataset's definitions, the sensors of those services that the lake has, and the lake that they work on."""
-    sensors = [events_sensor(datasets, events_queue)] if events_queue else []
+    sensors = []
+    if events_queue:
+        from lake_pipeline.defs.events import events_sensor  # boto3 takes a while to import
+
+        sensors.append(events_sensor(datasets, events_queue))
     sensors += [alerts_sensor()] if alerts else []
     sensors += [metrics_sensor()] if metrics else []
     return dg.Definitions.merge(

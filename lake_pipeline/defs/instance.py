@@ -4,46 +4,51 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
+from contextlib import ExitStack, contextmanager
 
 import dagster as dg
 from dagster._core.storage.event_log.schema import SqlEventLogStorageMetadata
 from dagster._core.storage.runs.schema import RunStorageSqlMetadata
 from dagster._core.storage.schedules.schema import ScheduleStorageSqlMetadata
+from dagster_postgres import PostgresEventLogStorage, PostgresRunStorage
 from dagster_postgres.utils import DagsterPostgresException
+from sqlalchemy import create_engine
 from sqlalchemy.exc import DBAPIError
 
+from lake_pipeline.dagster_home import prepare_instance
 from lake_pipeline.errors import LedgerUnreachable
-from lake_pipeline.ledger.postgres import database_url, sqlalchemy_url
+from lake_pipeline.ledger.postgres import sqlalchemy_url
 from lake_pipeline.settings import Settings
 
-CONFIG = Path(__file__).parents[1] / "dagster.yaml"
+# A conversion may take hours, after which a connection that nobody used may be dead without a word.
+_KEPT_SECONDS = 60
 
 
-def prepare_instance(settings: Settings) -> Path:
-    """Make this process's environment, and its children's, that of the lake's instance; the instance's folder.
-
-    A DAGSTER_HOME that is set already is used as it is.
-    """
-    url = database_url(settings)
-    home = settings.dagster_home or settings.home_dir / "dagster"
-    if settings.dagster_home is None:
-        home.mkdir(parents=True, exist_ok=True)
-        (home / "dagster.yaml").write_bytes(CONFIG.read_bytes())
-    os.environ |= {
-        "DAGSTER_HOME": str(home),
-        "DAGSTER_DISABLE_TELEMETRY": "1",
-        "LAKE_DATABASE_URL": url,
-        "LAKE_DAGSTER_DATABASE_URL": sqlalchemy_url(url, "psycopg2"),
-        "LAKE_HOME": str(settings.home_dir),
-    }
-    return home
+@contextmanager
+def open_instance(settings: Settings) -> Iterator[dg.DagsterInstance]:
+    """The instance, for as long as the block runs."""
+    with dg.DagsterInstance.from_config(str(prepare_instance(settings))) as instance, _kept_connections(instance):
+        yield instance
 
 
-def open_instance(settings: Settings) -> dg.DagsterInstance:
-    """The instance, to be disposed of by its `with`."""
-    return dg.DagsterInstance.from_config(str(prepare_instance(settings)))
+@contextmanager
+def _kept_connections(instance: dg.DagsterInstance) -> Iterator[None]:
+    """Have its storages keep a connection; by themselves they connect anew for everything they say, 80 times a run."""
+    with ExitStack() as stack:
+        for storage in (instance.run_storage, instance.event_log_storage):
+            # Another instance's storage may be another, or be let in by tokens.
+            if isinstance(storage, PostgresRunStorage | PostgresEventLogStorage) and storage._token_provider is None:
+                # A connection that broke meanwhile is noticed before it is used, as if there had been none.
+                engine = create_engine(
+                    storage.postgres_url,
+                    isolation_level="AUTOCOMMIT",
+                    pool_size=1,
+                    pool_pre_ping=True,
+                    pool_recycle=_KEPT_SECONDS,
+                )
+                stack.callback(engine.dispose)
+                storage._engine = engine
+        yield
 
 
 @contextmanager

@@ -11,8 +11,7 @@ from lake_pipeline.defs.resources import LakeResource
 from lake_pipeline.discovery.chosen_report import chosen_report
 from lake_pipeline.discovery.listing import Discovered
 from lake_pipeline.discovery.reconcile import reconcile
-from lake_pipeline.erasing import finish_erasures
-from lake_pipeline.progress import finish_interrupted, prune_records
+from lake_pipeline.progress import finish_erasures, finish_interrupted, prune_records
 
 
 def manifest_job(dataset: Dataset) -> UnresolvedAssetJobDefinition:

@@ -68,7 +68,8 @@ class ManifestsStep:
         self._lake.ledger.reap(self._dataset.name)
         succeeded = list(self._converted())
         if succeeded and self._wants("table"):
-            shown = table_metadata(self._lake, self._dataset)
+            # Attempts have shown what they committed; who asks for the table alone wants it mended.
+            shown = table_metadata(self._lake, self._dataset, anew=not self._wants("curated"))
             for manifest_id in succeeded:
                 self._tell("table", manifest_id, shown)
         _ask_for_no_results(self._context)

@@ -23,13 +23,12 @@ from lake_pipeline.defs.run_tags import attempt_tags
 from lake_pipeline.defs.signals import own_sigterm
 from lake_pipeline.discovery.listing import Discovered, discover
 from lake_pipeline.discovery.named import discover_named
-from lake_pipeline.erasing import finish_erasures
 from lake_pipeline.errors import EngineError, ExtractFailed, LedgerUnreachable
 from lake_pipeline.extracts import stale_extracts
 from lake_pipeline.guard import check_ledger
 from lake_pipeline.lake import Lake
 from lake_pipeline.ledger.models import DueManifest
-from lake_pipeline.progress import due_work, finish_interrupted, prune_records
+from lake_pipeline.progress import due_work, finish_erasures, finish_interrupted, prune_records
 
 _AT_ONCE = 100
 _LOOK_AGAIN_SECONDS = 2

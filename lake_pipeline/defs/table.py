@@ -26,10 +26,14 @@ def table_spec(dataset: Dataset) -> dg.AssetSpec:
     )
 
 
-def table_metadata(lake: Lake, dataset: Dataset) -> dict[str, Any]:
-    """The table as it is once readers see every commit."""
+def table_metadata(lake: Lake, dataset: Dataset, *, anew: bool) -> dict[str, Any]:
+    """The table as it is once readers see every commit; made `anew` even if they do."""
     catalog = catalog_of(lake.settings)
-    rows = catalog.refresh(lake, dataset)
+    if anew:
+        catalog.refresh(lake, dataset)
+    else:
+        catalog.refresh_if_stale(lake, dataset)
+    rows = sum(output.rows for output in lake.ledger.committed_outputs(dataset.name))
     return {
         # The view of a deduplicated dataset may show fewer than its files hold, and only reading it would tell.
         "rows in files" if dataset.transform.deduplicate else "dagster/row_count": rows,

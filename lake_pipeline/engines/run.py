@@ -10,7 +10,6 @@ from pathlib import Path
 
 from lake_pipeline.disks import naming_full_disks
 from lake_pipeline.engines.session import SparkOptions, spark_session
-from lake_pipeline.engines.spark import convert_on_spark, plan
 from lake_pipeline.engines.task import Task
 from lake_pipeline.errors import LakeError
 from lake_pipeline.failpoints import failpoint
@@ -51,6 +50,8 @@ def run_task(task: Task, on_progress: Callable[[str], None], spark: SparkOptions
 def _convert_on_spark(
     task: Task, store: Store, scratch: Path, spark: SparkOptions, on_progress: Callable[[str], None]
 ) -> Results:
+    from lake_pipeline.engines.spark import convert_on_spark, plan  # seldom needed
+
     manifest, parts = plan(task, store, spark.part_bytes)
     on_progress(f"{len(manifest.files):,} files in {len(parts):,} parts")
     if len(parts) < 2:

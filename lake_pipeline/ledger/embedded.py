@@ -7,15 +7,20 @@ import hashlib
 import os
 import re
 import shutil
+import signal
 import subprocess
 import tempfile
 import threading
 import time
 import warnings
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from urllib.parse import quote
+
+import psutil
 
 from lake_pipeline.errors import LedgerError
 
@@ -27,6 +32,7 @@ with warnings.catch_warnings():
 
 _PORT = 5432  # names the socket only, and keeps PGPORT out of it
 _START_SECONDS = 60
+_LOOK_SECONDS = 0.005
 _PLAIN = re.compile(r"[A-Za-z0-9_./+=@-]{1,90}")  # what fits a socket's name and needs no quoting
 _servers: dict[Path, EmbeddedPostgres] = {}
 _guard = threading.Lock()
@@ -73,6 +79,8 @@ class EmbeddedPostgres(PostgresServer):
             raise LedgerError(f"LAKE_HOME={home} has a character that Postgres cannot start from; set another")
         # The wheel's own lock is one file in /tmp for all users of the machine, which only the first may open.
         self._lock = type(self._lock)(home / "postgres.lock")
+        self._pid_file = self.pgdata / "postmaster.pid"
+        self._launched: Future[str] | None = None
 
     @property
     def url(self) -> str:
@@ -111,10 +119,27 @@ class EmbeddedPostgres(PostgresServer):
         self._postmaster_info = info
 
     def _stop(self) -> None:
-        super()._stop()
+        if not self._shut_down():
+            super()._stop()
         if not _PLAIN.fullmatch(str(self.pgdata)):
             with suppress(OSError):
                 self._socket_dir().rmdir()
+
+    def _shut_down(self) -> bool:
+        """Do what `pg_ctl stop` does, which looks ten times a second whether it is done; whether it is."""
+        process = self._postmaster_info.process if self._postmaster_info else None
+        if process is None:
+            return False
+        if self._launched is not None:
+            wait([self._launched])  # else it would complain
+        deadline = time.monotonic() + _START_SECONDS
+        with suppress(psutil.Error):
+            process.send_signal(signal.SIGINT)  # its fast shutdown
+            while process.is_running() and time.monotonic() < deadline:
+                if not self._pid_file.exists():
+                    return True
+                time.sleep(_LOOK_SECONDS)
+        return not self._pid_file.exists()
 
     def log_tail(self) -> str:
         """The last lines of the server's log, for messages."""
@@ -135,7 +160,16 @@ class EmbeddedPostgres(PostgresServer):
         options = f"-h '' -p {_PORT} -k {self._socket_dir()}"
         where = ["-l", str(self.log), "-D", str(self.pgdata)]
         arguments = ["-w", "-t", str(_START_SECONDS), "-o", options, *where, "start"]
-        pgexec("pg_ctl", arguments, bin_path=self.bin_path, user=self.system_user, timeout=2 * _START_SECONDS)
+        start = partial(pgexec, bin_path=self.bin_path, user=self.system_user, timeout=2 * _START_SECONDS)
+        # pg_ctl says what goes wrong, and looks ten times a second whether all is well, which is sooner than that.
+        pool = ThreadPoolExecutor(1, "pg_ctl")
+        self._launched = launched = pool.submit(start, "pg_ctl", arguments)
+        pool.shutdown(wait=False)
+        while not launched.done():
+            if (info := self._postmaster()) is not None and info.status == "ready":
+                return
+            time.sleep(_LOOK_SECONDS)
+        launched.result()
 
     def _socket_dir(self) -> Path:
         socket_dir = _socket_dir(self.pgdata)

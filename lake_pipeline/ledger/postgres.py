@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 
 from psycopg import ProgrammingError
 from psycopg.conninfo import conninfo_to_dict
@@ -27,6 +30,22 @@ def database_url(settings: Settings) -> str:
     from lake_pipeline.ledger.embedded import attach  # the server's wheel is needed only here
 
     return attach(settings.home_dir).url
+
+
+@contextmanager
+def starting_embedded(settings: Settings) -> Iterator[None]:
+    """Start the embedded Postgres, where it holds the ledger, beside the block, which is to import what is large.
+
+    Where it does not start, whoever opens the ledger then says so.
+    """
+    if settings.database_url is not None:
+        yield
+        return
+    from lake_pipeline.ledger.embedded import attach
+
+    with ThreadPoolExecutor(1, "postgres") as pool:
+        pool.submit(attach, settings.home_dir)
+        yield
 
 
 def revive_embedded(settings: Settings) -> None:

@@ -6,9 +6,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from botocore.exceptions import BotoCoreError, ClientError
-
-from lake_pipeline.aws import client
 from lake_pipeline.errors import NoticeFailed
 from lake_pipeline.ledger.ledger import Ledger
 from lake_pipeline.notices.alerts import Alert
@@ -31,6 +28,10 @@ def _sending(ledger: Ledger, service: str) -> Iterator[Any]:
         NoticeFailed: it refused, or could not be reached.
         CircuitOpen: it has failed so often that it is left alone.
     """
+    from botocore.exceptions import BotoCoreError, ClientError  # boto3 takes a while to import
+
+    from lake_pipeline.aws import client
+
     with ledger.breaker(service):
         try:
             yield client(_CLIENTS.get(service, service), attempts=_ATTEMPTS)

@@ -9,7 +9,6 @@ import logging
 from datetime import timedelta
 
 from lake_pipeline.dataset import Dataset
-from lake_pipeline.discovery.dead_letters import dead_letter_queue
 from lake_pipeline.errors import LakeError, LedgerUnreachable
 from lake_pipeline.lake import Lake
 from lake_pipeline.ledger.models import FileTotals
@@ -110,6 +109,8 @@ def links(settings: Settings) -> Links:
 def _dead_letters(lake: Lake) -> list[Datum]:
     if lake.settings.events_queue is None and lake.settings.events_dlq is None:
         return []
+    from lake_pipeline.discovery.dead_letters import dead_letter_queue  # boto3 takes a while to import
+
     try:
         with lake.ledger.breaker("sqs"):
             depth = dead_letter_queue(lake.settings).depth()

@@ -10,7 +10,7 @@ import sys
 import time
 import traceback
 
-from lake_pipeline.defs.instance import prepare_instance
+from lake_pipeline.dagster_home import prepare_instance
 from lake_pipeline.defs.running import run_datasets
 from lake_pipeline.errors import LakeError
 from lake_pipeline.lake import open_lake
