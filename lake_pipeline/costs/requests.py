@@ -10,7 +10,7 @@ from lake_pipeline.costs.prices import Prices
 # What one pass over a dataset asks for, however little there is to do: `finish_interrupted`, the lake's identity.
 _PASS = {"list": 3, "put": 2, "get": 5, "catalog": 5}
 # What each manifest asks for: its documents (as planned, as landed, as converted), the results, the commit, the mark.
-_MANIFEST = {"list": 1, "put": 6, "get": 7, "head": 5, "delete": 1, "catalog": 4}
+_MANIFEST = {"list": 1, "put": 6, "get": 7, "head": 5, "delete": 1, "catalog": 2}
 # What each raw file asks for: it is read once; and archived, under a name that is looked at first.
 _FILE = {"get": 1}
 _ARCHIVED_FILE = {"copy": 1, "head": 1}
