@@ -6,17 +6,14 @@ So it does no harm that events come twice, late, in any order, or of an object t
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from itertools import chain
-from math import ceil
 
 from lake_pipeline.dataset import Dataset
 from lake_pipeline.discovery.envelopes import ObjectEvent, newest
 from lake_pipeline.discovery.listing import is_raw_file, listed, storable
 from lake_pipeline.errors import ObjectMissing, StoreError
 from lake_pipeline.ledger.ledger import Ledger
-from lake_pipeline.store import Store, StoredObject, batched
+from lake_pipeline.store import Store, StoredObject, each
 
 _AT_ONCE = 32
 DELETED = "deleted from the store before it was converted"
@@ -84,10 +81,7 @@ def _look(store: Store, keys: Collection[str]) -> tuple[dict[str, StoredObject],
 
     if not keys:
         return {}, {}
-    # A share for each thread, for to hand over keys one by one takes as long as to register them.
-    shares = list(batched(keys, ceil(len(keys) / _AT_ONCE)))
-    with ThreadPoolExecutor(len(shares)) as pool:
-        answers = dict(chain.from_iterable(pool.map(lambda share: [(key, head(key)) for key in share], shares)))
+    answers = dict(zip(keys, each(head, list(keys), _AT_ONCE), strict=True))
     return (
         {key: answer for key, answer in answers.items() if isinstance(answer, StoredObject)},
         {key: answer for key, answer in answers.items() if isinstance(answer, StoreError)},

@@ -6,11 +6,14 @@ import logging
 import os
 import re
 import shutil
+import stat
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from itertools import chain
+from math import ceil
 from pathlib import Path
 from typing import BinaryIO
 
@@ -25,7 +28,6 @@ from lake_pipeline.store.objects import (
     StoredObject,
     batched,
     create,
-    described,
     each,
     head_or_none,
     if_match,
@@ -118,8 +120,13 @@ class Directory:
 
     def head(self, key: str) -> StoredObject:
         with translated(key):
-            self.path(key, ObjectMissing)
-            return described(obstore.head(self._store, key))
+            try:
+                found = self.path(key, ObjectMissing).lstat()
+            except NotADirectoryError:
+                raise ObjectMissing(key) from None
+            if not stat.S_ISREG(found.st_mode):
+                raise ObjectMissing(key)
+            return _described(key, found)
 
     def heads(self, keys: Sequence[str]) -> Sequence[StoredObject | None]:
         return each(partial(head_or_none, self), keys, _AT_ONCE)
@@ -177,53 +184,66 @@ class Directory:
         each(link, copies, _AT_ONCE)
 
     def move(self, moves: Sequence[Move]) -> Sequence[StoreError | None]:
-        def rename(item: Move) -> StoreError | None:
+        def rename_all(share: list[Move]) -> list[StoreError | None]:
+            ways: set[str] = set()
             try:
-                refuse_other(self.head(item.source), item.size, item.etag)
-                self.take(item)
-            except Exception as error:
-                return translate(error, item.source)
-            return None
+                return [self._rename(item, ways) for item in share]
+            finally:
+                for way in ways:
+                    with suppress(OSError):
+                        Path(way).rmdir()
 
-        return each(rename, moves, _AT_ONCE)
+        # In shares, so that not each file has to make the folder beside it and to remove it again.
+        shares = list(batched(moves, ceil(len(moves) / _AT_ONCE) or 1))
+        return list(chain.from_iterable(each(rename_all, shares, _AT_ONCE)))
 
-    def take(self, item: Move) -> None:
+    def _rename(self, item: Move, ways: set[str]) -> StoreError | None:
+        try:
+            refuse_other(self.head(item.source), item.size, item.etag)
+            self.take(item, ways)
+        except Exception as error:
+            return translate(error, item.source)
+        return None
+
+    def take(self, item: Move, ways: set[str]) -> None:
         """Rename whatever lies at the source by now; where that is not the version to be moved, it goes back.
 
         A version is held beside its source until it is known for what it is. So the target's older file is never
-        replaced by another version, and who lists the folder finds what a process held that was killed.
+        replaced by another version, and who lists the folder finds what a process held that was killed. `ways` gets
+        the folders that were made for that.
 
         Raises:
             ObjectChanged: it was another version, and is at the source again unless a newer one has landed there.
         """
         source, target = self.path(item.source, ObjectMissing), self.path(item.target)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        if item.etag is None:  # whatever lies there is meant
-            source.replace(target)
-            return
         while True:
+            if not target.parent.is_dir():
+                target.parent.mkdir(parents=True, exist_ok=True)
+            if item.etag is None:  # whatever lies there is meant
+                source.replace(target)
+                return
             try:
-                self._take_by_way(item, source, target)
+                self._take_by_way(item, source, target, ways)
             except (FileNotFoundError, ObjectMissing):
                 if not source.exists():
                     raise
             else:
                 return  # else whoever lists has put it back meanwhile
 
-    def _take_by_way(self, item: Move, source: Path, target: Path) -> None:
-        held = source.parent / f"{_HELD}{os.getpid()}.{threading.get_ident()}" / source.name
-        held.parent.mkdir(exist_ok=True)
-        try:
-            source.replace(held)
-            found = self.head(held.relative_to(self._root).as_posix())
-            if (found.size, found.etag) != (item.size, item.etag):  # a rename keeps them
-                put_back(held, source)
-                raise ObjectChanged(f"{item.source} is another version by now")
-            held.replace(target)
-            held.unlink(missing_ok=True)  # replace() keeps both names where they are of one inode
-        finally:
-            with suppress(OSError):
-                held.parent.rmdir()
+    def _take_by_way(self, item: Move, source: Path, target: Path, ways: set[str]) -> None:
+        folder, _, name = item.source.rpartition("/")
+        way = f"{folder}/{_HELD}{os.getpid()}.{threading.get_ident()}".lstrip("/")
+        held = self._root / way / name
+        if not held.parent.is_dir():
+            held.parent.mkdir(exist_ok=True)
+            ways.add(str(held.parent))
+        source.replace(held)
+        found = self.head(f"{way}/{name}")
+        if (found.size, found.etag) != (item.size, item.etag):  # a rename keeps them
+            put_back(held, source)
+            raise ObjectChanged(f"{item.source} is another version by now")
+        held.replace(target)
+        held.unlink(missing_ok=True)  # replace() keeps both names where they are of one inode
 
     def delete(self, keys: Sequence[str]) -> None:
         if there := [key for key in keys if self._holds(key)]:

@@ -9,7 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import islice
+from itertools import chain, islice
+from math import ceil
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol, TypeVar
 
@@ -24,6 +25,7 @@ _R = TypeVar("_R")
 _log = logging.getLogger(__name__)
 
 _CREATE_TRIES = 3
+_SHARES = 4  # of each thread, so that none has to end long after the others
 PAGE = 1000  # S3's most for a page of a listing and for a bulk delete
 
 
@@ -109,8 +111,10 @@ class Backend(Protocol):
 
 def each(act: Callable[[_T], _R], items: Sequence[_T], at_once: int) -> Sequence[_R]:
     """What an act says of each item, so many side by side; the first error ends it, once those under way have ended."""
+    # Some at a time: to hand a thread one more takes as long as a directory takes to look at it.
+    shares = list(batched(items, ceil(len(items) / at_once / _SHARES) or 1))
     with ThreadPoolExecutor(at_once) as pool:
-        return list(pool.map(act, items))
+        return list(chain.from_iterable(pool.map(lambda share: [act(item) for item in share], shares)))
 
 
 def head_or_none(backend: Backend, key: str) -> StoredObject | None:
