@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from contextlib import suppress
-from dataclasses import asdict, replace
+from dataclasses import replace
 from functools import partial
 
 from lake_pipeline.engines.task import Task
@@ -177,7 +177,7 @@ def clean(dataset: str, leftovers: list[str], store: Store, ledger: Ledger) -> N
 
 
 def _outcome(file: FileResult) -> FileOutcome:
-    fields = asdict(file) | {"rows_dropped": file.rows_dropped}
+    fields = vars(file) | {"rows_dropped": file.rows_dropped}
     del fields["key"], fields["dropped"]
     return FileOutcome(**fields)
 
