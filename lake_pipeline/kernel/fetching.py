@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
@@ -11,7 +10,7 @@ from lake_pipeline.errors import ObjectChanged, ObjectMissing, StoreError
 from lake_pipeline.kernel.results import FileResult
 from lake_pipeline.kernel.source import CHUNK_BYTES, RawFile, Span
 from lake_pipeline.manifests import ManifestFile
-from lake_pipeline.store import Store
+from lake_pipeline.store import TRIED, Store, each
 
 # Enough requests at once to hide S3's latency.
 _CONCURRENCY = 16
@@ -31,8 +30,7 @@ def fetch(
         except StoreError as error:
             return FileResult(file.id, file.key, "FAILED", error_class=type(error).__name__, error_message=str(error))
 
-    with ThreadPoolExecutor(_CONCURRENCY) as pool:
-        outcomes = list(pool.map(at_hand, files))
+    outcomes = each(at_hand, list(files), _CONCURRENCY, tried=TRIED if store.root else 0)
     raw = [outcome for outcome in outcomes if isinstance(outcome, RawFile)]
     return raw, [outcome for outcome in outcomes if isinstance(outcome, FileResult)]
 

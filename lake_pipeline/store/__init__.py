@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lake_pipeline.store.objects import Copy, Move, StoredObject, batched, each
+from lake_pipeline.store.objects import TRIED, Copy, Move, StoredObject, batched, each
 from lake_pipeline.store.store import Store
 
-__all__ = ["Copy", "Move", "Store", "StoredObject", "batched", "each"]
+__all__ = ["TRIED", "Copy", "Move", "Store", "StoredObject", "batched", "each"]
