@@ -236,9 +236,10 @@ def test_a_version_that_lands_before_the_rename_is_put_back(directory: Store) ->
     listed = directory.put("raw/a", b"listed")
     newer = directory.put("raw/a", b"newer!")
     assert directory.root is not None
+    move = Move("raw/a", "archive/a", listed.size, listed.etag)
 
     with pytest.raises(ObjectChanged, match="raw/a is another version by now"):
-        Directory(directory.root).take(Move("raw/a", "archive/a", listed.size, listed.etag), set())
+        Directory(directory.root).take(move, directory.root / "raw/a", set())
 
     assert directory.head("raw/a") == newer
     assert keys(directory) == ["raw/a"]
@@ -247,11 +248,12 @@ def test_a_version_that_lands_before_the_rename_is_put_back(directory: Store) ->
 def test_a_version_that_lands_before_the_rename_does_not_replace_what_lies_at_the_target(directory: Store) -> None:
     listed = directory.put("raw/a", b"listed")
     assert directory.root is not None
-    Directory(directory.root).take(Move("raw/a", "archive/a", listed.size, listed.etag), set())
+    move = Move("raw/a", "archive/a", listed.size, listed.etag)
+    Directory(directory.root).take(move, directory.root / "raw/a", set())
     newer = directory.put("raw/a", b"newer!")
 
     with pytest.raises(ObjectChanged):  # a second process, which was slow
-        Directory(directory.root).take(Move("raw/a", "archive/a", listed.size, listed.etag), set())
+        Directory(directory.root).take(move, directory.root / "raw/a", set())
 
     assert directory.get("archive/a") == b"listed"
     assert directory.head("raw/a") == newer

@@ -119,13 +119,7 @@ class Directory:
 
     def head(self, key: str) -> StoredObject:
         with translated(key):
-            try:
-                found = self.path(key, ObjectMissing).lstat()
-            except NotADirectoryError:
-                raise ObjectMissing(key) from None
-            if not stat.S_ISREG(found.st_mode):
-                raise ObjectMissing(key)
-            return _described(key, found)
+            return _head(key, self.path(key, ObjectMissing))
 
     def heads(self, keys: Sequence[str]) -> Sequence[StoredObject | None]:
         return each(partial(head_or_none, self), keys, _AT_ONCE, tried=TRIED)
@@ -193,13 +187,14 @@ class Directory:
 
     def _rename(self, item: Move, ways: set[str]) -> StoreError | None:
         try:
-            refuse_other(self.head(item.source), item.size, item.etag)
-            self.take(item, ways)
+            source = self.path(item.source, ObjectMissing)
+            refuse_other(_head(item.source, source), item.size, item.etag)
+            self.take(item, source, ways)
         except Exception as error:
             return translate(error, item.source)
         return None
 
-    def take(self, item: Move, ways: set[str]) -> None:
+    def take(self, item: Move, source: Path, ways: set[str]) -> None:
         """Rename whatever lies at the source by now; where that is not the version to be moved, it goes back.
 
         A version is held beside its source until it is known for what it is. So the target's older file is never
@@ -209,7 +204,7 @@ class Directory:
         Raises:
             ObjectChanged: it was another version, and is at the source again unless a newer one has landed there.
         """
-        source, target = self.path(item.source, ObjectMissing), self.path(item.target)
+        target = self.path(item.target)
         while True:
             if not target.parent.is_dir():
                 target.parent.mkdir(parents=True, exist_ok=True)
@@ -225,14 +220,12 @@ class Directory:
                 return  # else whoever lists has put it back meanwhile
 
     def _take_by_way(self, item: Move, source: Path, target: Path, ways: set[str]) -> None:
-        folder, _, name = item.source.rpartition("/")
-        way = f"{folder}/{_HELD}{os.getpid()}.{threading.get_ident()}".lstrip("/")
-        held = self._root / way / name
+        held = source.parent / f"{_HELD}{os.getpid()}.{threading.get_ident()}" / source.name
         if not held.parent.is_dir():
             held.parent.mkdir(exist_ok=True)
             ways.add(str(held.parent))
         source.replace(held)
-        found = self.head(f"{way}/{name}")
+        found = _head(item.source, held)
         if (found.size, found.etag) != (item.size, item.etag):  # a rename keeps them
             put_back(held, source)
             raise ObjectChanged(f"{item.source} is another version by now")
@@ -263,6 +256,16 @@ class Directory:
 
     def tells_by_etag(self, key: str, *etags: str) -> bool:  # noqa: ARG002 - a rename keeps it
         return True
+
+
+def _head(key: str, path: Path) -> StoredObject:
+    try:
+        found = path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        raise ObjectMissing(key) from None
+    if not stat.S_ISREG(found.st_mode):
+        raise ObjectMissing(key)
+    return _described(key, found)
 
 
 def _described(key: str, found: os.stat_result) -> StoredObject:
