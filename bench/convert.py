@@ -43,7 +43,13 @@ def main() -> int:
                 trial
                 for case in options.case
                 for trial in measure(
-                    case, options.size, peers, options.rounds, options.patience, Path(folder), progress
+                    case,
+                    options.size,
+                    _timely(peers, case, options),
+                    options.rounds,
+                    options.patience,
+                    Path(folder),
+                    progress,
                 )
             ]
     except LakeError as error:
@@ -115,6 +121,13 @@ def _chosen(names: str | None, dlt_python: str, progress: Console) -> list[Peer]
     return [peers[name] for name in DEFAULT if peers[name].installed]
 
 
+def _timely(peers: list[Peer], case: Case, options: argparse.Namespace) -> list[Peer]:
+    """In the quick form without those that take most of its time, but for one case, unless they were asked for."""
+    if not options.quick or options.peers or case.name == "files":
+        return peers
+    return [peer for peer in peers if peer.name not in ("naive_spark", "dlt")]
+
+
 def _stopped(number: int, _: FrameType | None) -> NoReturn:
     raise SystemExit(128 + number)
 
@@ -134,7 +147,11 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--dlt-python", default="", metavar="PYTHON", help="a Python that has dlt, where this has not")
     parser.add_argument("--peers", type=_peers, help=f"default: {','.join(DEFAULT)}, where installed")
     parser.add_argument("--rounds", type=int, help="how often each peer runs (default: 3)")
-    parser.add_argument("--quick", action="store_true", help="a twentieth of each case and one round")
+    parser.add_argument(
+        "--quick",
+        action="store_true",
+        help="a twentieth of each case, one round, and PySpark and dlt for the case files only",
+    )
     parser.add_argument(
         "--patience",
         type=float,
