@@ -58,8 +58,8 @@ def backend() -> Any:
     return glue_backends["123456789012"][REGION]
 
 
-def refresh(lake: Lake) -> int:
-    return catalog_of(lake.settings).refresh(lake, lake.dataset("events"))
+def refresh(lake: Lake) -> None:
+    catalog_of(lake.settings).refresh(lake, lake.dataset("events"))
 
 
 def columns(name: str) -> dict[str, str]:
@@ -185,7 +185,8 @@ def test_a_dropped_table_is_made_anew_with_all_of_its_partitions(lake: Lake) -> 
     refresh(lake)
     client("glue").delete_table(DatabaseName=database(), Name="events")
 
-    assert refresh(lake) == 2
+    refresh(lake)
+
     assert rows(lake, ALL_IDS) == [("e1",), ("e2",)]
 
 

@@ -27,8 +27,8 @@ class Answer:
 class Catalog(Protocol):
     """Where readers find the tables. A table shows committed files only, and a commit only as a whole."""
 
-    def refresh(self, lake: Lake, dataset: Dataset) -> int:
-        """Bring a dataset's table up to the ledger; the rows of its files. May be repeated, and run beside others."""
+    def refresh(self, lake: Lake, dataset: Dataset) -> None:
+        """Bring a dataset's table up to the ledger. May be repeated, and run beside others."""
 
     def is_stale(self, lake: Lake, dataset: Dataset) -> bool:
         """Whether the table shows another commit than the last."""

@@ -33,28 +33,27 @@ _log = logging.getLogger(__name__)
 _ROWS_AT_ONCE = 10_000
 
 
-def refresh(lake: Lake, dataset: Dataset) -> int:
-    """Bring a dataset's view up to the ledger; the rows of its files.
+def refresh(lake: Lake, dataset: Dataset) -> None:
+    """Bring a dataset's view up to the ledger.
 
     Where a committed file is gone or broken the view stays as it was, and `lake audit` names the file.
     """
     if not lake.schema(dataset.name).version:
-        return 0
+        return
     with _changed(lake.settings.catalog_path) as connection:
         # Inside the lock, so that the last to write has seen the newest commit.
         mark = lake.ledger.commit_mark(dataset.name)
-        outputs = lake.ledger.committed_outputs(dataset.name)
         try:
             connection.execute(view_sql(dataset, lake.schema(dataset.name), table_files(lake, dataset)))
         except duckdb.Error as error:
+            outputs = lake.ledger.committed_outputs(dataset.name)
             damaged = first_unreadable(lake.store, [output.path for output in outputs])
             if damaged is None:
                 raise
             # It must not keep other manifests, or its own, from being converted again.
             _log.warning("%s: %s cannot be read, so the table stays as it was: %s", dataset.name, damaged, error)
-            return sum(output.rows for output in outputs)
+            return
         connection.execute(f"COMMENT ON VIEW {identifier(dataset.name)} IS {literal(mark)}")
-    return sum(output.rows for output in outputs)
 
 
 def show_extract(lake: Lake, table: str, files: list[str]) -> None:

@@ -53,20 +53,19 @@ _CONCURRENCY = 32
 _AT_ONCE = 1000
 
 
-def refresh(lake: Lake, dataset: Dataset) -> int:
-    """Bring a dataset's table up to the ledger; the rows of its files.
+def refresh(lake: Lake, dataset: Dataset) -> None:
+    """Bring a dataset's table up to the ledger.
 
     Raises:
         CatalogError: AWS refused.
         CatalogConflict: the table is someone else's, or was changed by someone so that its rows cannot be read.
     """
     if not lake.schema(dataset.name).version:
-        return 0
+        return
     with glue_errors(dataset.name), lake.ledger.catalogue_lock(dataset.name):
         glue, database = client("glue"), lake.settings.glue_database
         # Inside the lock, so that the last to write has seen the newest commit.
         mark, wanted = _mark(lake, dataset), _wanted(lake, dataset)
-        outputs = lake.ledger.committed_outputs(dataset.name)
         if not shows_partitions(find_table(glue, database, wanted["Name"]), wanted):
             lake.ledger.forget_catalogue(dataset.name)
         table = settle_table(glue, database, wanted)
@@ -83,7 +82,6 @@ def refresh(lake: Lake, dataset: Dataset) -> int:
         lake.ledger.record_catalogue_mark(dataset.name, mark)
     for partition in outside(dataset.output, (item.partition for item in changed if item.files)):
         _log.warning("%s: output.projection does not hold %s, so Athena does not see its rows", dataset.name, partition)
-    return sum(output.rows for output in outputs)
 
 
 def is_stale(lake: Lake, dataset: Dataset) -> bool:

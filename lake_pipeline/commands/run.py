@@ -109,7 +109,7 @@ def _print_summary(lake: Lake, chosen: list[Dataset], display: RunDisplay) -> No
             dataset.name,
             display.manifests[dataset.name],
             *(counts.get(dataset.name, {}).get(state, 0) for state in FILE_STATUSES),
-            sum(output.rows for output in lake.ledger.committed_outputs(dataset.name)),
+            lake.ledger.committed_rows(dataset.name),
             totals[dataset.name]["rows_rescued"],
             totals[dataset.name]["rows_quarantined"],
             round(display.seconds[dataset.name], 1),

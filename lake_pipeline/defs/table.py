@@ -33,7 +33,7 @@ def table_metadata(lake: Lake, dataset: Dataset, *, anew: bool) -> dict[str, Any
         catalog.refresh(lake, dataset)
     else:
         catalog.refresh_if_stale(lake, dataset)
-    rows = sum(output.rows for output in lake.ledger.committed_outputs(dataset.name))
+    rows = lake.ledger.committed_rows(dataset.name)
     return {
         # The view of a deduplicated dataset may show fewer than its files hold, and only reading it would tell.
         "rows in files" if dataset.transform.deduplicate else "dagster/row_count": rows,

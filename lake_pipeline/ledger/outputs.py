@@ -27,6 +27,11 @@ class OutputLedger(LedgerConnection):
         with self._transaction() as connection:
             return list(self._queries.committed_outputs(connection, dataset=dataset))
 
+    def committed_rows(self, dataset: str) -> int:
+        """The rows of all curated files of a dataset."""
+        with self._transaction() as connection:
+            return int(self._queries.committed_rows(connection, dataset=dataset))
+
     def example_output(self, dataset: str) -> str | None:
         """The path of one of a dataset's curated files, if there are any."""
         with self._transaction() as connection:

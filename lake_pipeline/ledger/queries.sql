@@ -649,6 +649,10 @@ DELETE FROM lake.outputs WHERE dataset = :dataset AND path = ANY (:paths::text[]
 -- The curated files of a dataset.
 SELECT path, rows, bytes FROM lake.outputs WHERE dataset = :dataset AND committed ORDER BY path;
 
+-- name: committed_rows(dataset)$
+-- Of all curated files of a dataset.
+SELECT coalesce(sum(rows), 0)::bigint FROM lake.outputs WHERE dataset = :dataset AND committed;
+
 -- name: example_output(dataset)$
 -- A curated file of a dataset, whichever.
 SELECT path FROM lake.outputs WHERE dataset = :dataset AND committed LIMIT 1;
