@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,6 +16,8 @@ from lake_pipeline.ledger.models import ListedObject
 from lake_pipeline.store import Store, StoredObject, batched
 
 logger = logging.getLogger(__name__)
+
+_UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 
 
 @dataclass(frozen=True)
@@ -90,7 +93,5 @@ def is_raw_file(item: StoredObject) -> bool:
 
 def storable(key: str) -> str:
     """The key as far as Postgres text can hold it: up to a NUL or half of a surrogate pair."""
-    for position, character in enumerate(key):
-        if character == "\0" or "\ud800" <= character <= "\udfff":
-            return key[:position]
-    return key
+    found = _UNSTORABLE.search(key)
+    return key[: found.start()] if found else key
