@@ -62,5 +62,11 @@ def lake_definitions(
     sensors += [metrics_sensor()] if metrics else []
     return dg.Definitions.merge(
         *(dataset_definitions(dataset, engine, listed=events_queue is None) for dataset in datasets),
-        dg.Definitions(resources={"lake": LakeResource()}, sensors=sensors),
+        dg.Definitions(
+            resources={"lake": LakeResource()},
+            sensors=sensors,
+            # A run has one step, for which a second process would take longer than most manifests. So it is for what
+            # somebody starts in the UI too, which is no job of these.
+            executor=dg.in_process_executor,
+        ),
     )
