@@ -8,14 +8,17 @@ import socket
 import time
 import urllib.error
 import urllib.request
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import boto3
 import psutil
+import yaml
 
 from lake_pipeline_tests.command_line import LakeCommand, lake_command
 from lake_pipeline_tests.lakes import EVENTS
+from lake_pipeline_tests.ui import eventually
 
 
 def free_port() -> int:
@@ -52,6 +55,52 @@ def test_dev_serves_the_ui_until_ctrl_c(tmp_path: Path, database_url: str) -> No
     assert process.returncode == 0, errors
     assert "Traceback" not in errors
     assert psutil.wait_procs(family, timeout=20)[1] == []
+
+
+def test_nothing_outlives_dev_that_is_told_to_end_while_runs_go_on(short_dir: Path) -> None:
+    """On the embedded Postgres, without which Dagster's code server would wait for its runs for ever."""
+    declaration = EVENTS | {"batch": {"max_wait": 0, "max_files": 1, "run_manifests": 1}}
+    (short_dir / "events.yaml").write_text(yaml.safe_dump(declaration))
+    lake = LakeCommand(short_dir / "home", {"LAKE_DATASETS": str(short_dir)})
+    for week in range(10, 15):
+        lake.land(f"raw/2026/week{week}/a.json", {"id": f"e{week}", "DATE": "2026-02-01", "MODE": "bike"})
+    process = lake.start("dev", "--port", str(free_port()))
+    assert process.stdout is not None
+    assert "Dagster UI:" in process.stdout.readline()
+    (session,) = eventually(lambda: [item.pid for item in dagster_of(process.pid)], 30, "dagster dev")
+    eventually(lambda: len(running(session, "spawn_main")) >= 2, 120, "two runs")
+
+    process.send_signal(signal.SIGINT)
+
+    _, errors = process.communicate(timeout=90)
+    assert process.returncode == 0, errors
+    assert running(session) == []
+    assert not (lake.home / "postgres/postmaster.pid").exists()
+    lake("run")
+    assert lake.json_lines("query", "select count(*) as n, count(distinct id) as ids from events") == [
+        {"n": 5, "ids": 5}
+    ]
+
+
+def dagster_of(pid: int) -> list[psutil.Process]:
+    return [child for child in psutil.Process(pid).children() if "dagster" in command_of(child)]
+
+
+def running(session: int, argument: str = "") -> list[psutil.Process]:
+    """Processes of a session that have not ended, with this in their command line."""
+    return [item for item in psutil.process_iter() if session_of(item) == session and argument in command_of(item)]
+
+
+def command_of(process: psutil.Process) -> str:
+    with suppress(psutil.Error):
+        return " ".join(process.cmdline())
+    return ""
+
+
+def session_of(process: psutil.Process) -> int | None:
+    with suppress(psutil.Error, OSError):
+        return os.getsid(process.pid) if process.status() != psutil.STATUS_ZOMBIE else None
+    return None
 
 
 def test_dev_on_a_local_aws_prints_the_variables_with_which_others_meet_it(tmp_path: Path, database_url: str) -> None:

@@ -8,17 +8,23 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from contextlib import AbstractContextManager, ExitStack, suppress
 from pathlib import Path
 from types import FrameType
 from typing import Annotated
 
+import psutil
 import typer
 
 from lake_pipeline.dagster_home import prepare_instance
 from lake_pipeline.errors import DevFailed
 from lake_pipeline.reports import say
 from lake_pipeline.settings import load_settings
+
+# Runs give their manifests back within seconds; a request of the UI is waited for as long as Dagster's servers do.
+_LEAVE_SECONDS = 60
+_LOOK_SECONDS = 0.1
 
 
 def dev(
@@ -70,8 +76,30 @@ def _serve(host: str, port: int) -> None:
     child = subprocess.Popen([*command, "--host", host, "--port", str(port)], start_new_session=True)
     told = _pass_signals_on(child)
     code = child.wait()
+    _await_session(child.pid)
     if not told:
         raise DevFailed(f"dagster dev ended by itself with exit code {code}")
+
+
+def _await_session(leader: int) -> None:
+    """Wait for what the child has left running, and end it if that takes long.
+
+    A code server ends after its runs have, and asks the database about them: without one it would stay for ever. The
+    embedded Postgres stops when nobody of the lake is left, and this process is.
+    """
+    deadline = time.monotonic() + _LEAVE_SECONDS
+    while _goes_on(leader) and time.monotonic() < deadline:
+        time.sleep(_LOOK_SECONDS)
+    with suppress(ProcessLookupError):
+        os.killpg(leader, signal.SIGKILL)
+
+
+def _goes_on(session: int) -> bool:
+    for process in psutil.process_iter():
+        with suppress(psutil.Error, OSError):
+            if os.getsid(process.pid) == session and process.status() != psutil.STATUS_ZOMBIE:
+                return True
+    return False
 
 
 def _pass_signals_on(child: subprocess.Popen[bytes]) -> list[int]:
