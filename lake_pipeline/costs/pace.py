@@ -26,7 +26,7 @@ _GLUE_SECONDS = 45.0
 _GLUE_LEAST_SECONDS = 60.0
 _GLUE_LEAST_WORKERS, _GLUE_MOST_WORKERS = 2, 10
 # CPU seconds of a run's process, whatever it converts: Python, Dagster, the ledger (docs/performance.md).
-RUN_SECONDS = 5.3
+RUN_SECONDS = 2.1
 # Runs on Glue wait beside each other, as the pool in dagster.yaml has it; on one machine they would share its cores.
 GLUE_AT_ONCE = 3
 
