@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from lake_pipeline.kernel import arrays
@@ -38,7 +38,8 @@ def array(records: list[Any], separator: str) -> bytes:
     return ("[" + separator.join(map(json.dumps, records)) + "]").encode()
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=300)
+@example([{}, {}, {}, {}], ",", [3])
 @given(
     st.lists(st.sampled_from(TRICKY), min_size=1, max_size=30),
     st.sampled_from([",", ", ", ",\n", " ,\n  ", "\n,\n"]),
@@ -58,6 +59,14 @@ def test_evenly_spaced_elements_are_those_elements_and_others_are_told(
         starts = [2 + sum(map(len, texts[:n])) + sum(map(len, between[:n])) for n in range(len(texts))]
         assert list(spaced[1]) == starts
         assert arrays.evenly_spaced(text, decode(text), max(map(len, texts)) - 1) is None
+
+
+@pytest.mark.parametrize("spaces", [1, 2, 8, 9])
+def test_white_space_before_the_last_element_alone_is_none_of_it(spaces: int, tmp_path: Path) -> None:
+    text = f'[{{"id":1}},{{"id":2}},{" " * spaces}{{"id":3}}]'
+    converted = convert_files(tmp_path, {"a.json": text.encode()}, source={"format": "json"})
+    assert converted.values("id") == [1, 2, 3]
+    assert not converted.quarantined
 
 
 @pytest.mark.parametrize("separator", [",", ", ", ",\n", " ,\n\t"])

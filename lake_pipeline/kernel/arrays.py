@@ -87,8 +87,11 @@ def evenly_spaced(text: bytes, raw: Elements, limit: int) -> tuple[pa.StringArra
     if text[1:start].strip(_WHITESPACE) or ends[-1] > len(text):
         return None
     characters = np.frombuffer(text, np.uint8).copy()
+    # Each element is where it is looked for, if the one before it is: after the separator there is either the element,
+    # which does not begin with white space, or more white space.
+    if np.isin(characters[starts], np.frombuffer(_WHITESPACE, np.uint8)).any():
+        return None
     for offset, character in enumerate(separator):
-        # An element neither ends in white space or a comma nor begins so, which leaves one place for each.
         if (characters[ends[:-1] + offset] != character).any():
             return None
         characters[ends[:-1] + offset] = ord("\n")
