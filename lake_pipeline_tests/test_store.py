@@ -39,8 +39,8 @@ ODD_KEYS = [
 # Keys that S3 takes and no path says: empty segments, dots, the mark of a folder, control characters.
 NO_PATHS = ["raw//x", "raw/a//", "raw/../x", "raw/./x", "raw/..", "raw/folder/", "raw/tab\tx", "raw/bell\x07"]
 # Names that a file system takes and an S3 key may have; `#` and digits at the end are obstore's own.
-# obstore takes a letter and a bar for a drive, and refuses to write such a file.
-_DRIVE = re.compile(r"[A-Za-z]\|")
+# obstore takes a letter with a bar or a colon at the end for a drive, and refuses to write such a file.
+_DRIVE = re.compile(r".*[A-Za-z][|:]", re.DOTALL)
 NAME = st.text(
     st.characters(codec="utf-8", exclude_categories=("Cc", "Cs"), exclude_characters="/"), min_size=1, max_size=8
 ).filter(lambda name: name not in (".", "..") and "#" not in name and not _DRIVE.fullmatch(name))
