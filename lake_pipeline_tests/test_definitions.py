@@ -51,6 +51,19 @@ def test_every_bundled_dataset_has_its_assets_sensors_and_schedule() -> None:
         assert definitions.resolve_schedule_def(f"{name}_reconcile_hourly").cron_schedule == "17 * * * *"
 
 
+def test_no_run_has_a_second_process_for_its_step_those_that_the_ui_starts_included() -> None:
+    definitions = lake_definitions(list(load_datasets(BUNDLED_DATASETS).values()))
+
+    executors = executors_of(definitions)
+
+    assert {"__ASSET_JOB", "events_manifest", "events_reconcile"} <= executors.keys()
+    assert set(executors.values()) == {"in_process"}
+
+
+def executors_of(definitions: dg.Definitions) -> dict[str, str]:
+    return {job.name: job.executor_def.name for job in definitions.get_repository_def().get_all_jobs()}
+
+
 def test_importing_the_code_location_reads_nothing(tmp_path: Path) -> None:
     missing = tmp_path / "nowhere"
     program = "import lake_pipeline.definitions, lake_pipeline.cli"
@@ -130,8 +143,10 @@ def test_a_project_declares_a_dataset_with_the_component() -> None:
             defs_yaml_contents={"type": "lake_pipeline.LakeDataset", "attributes": {"declaration": QUICK}},
         )
         with sandbox.build_all_defs() as definitions:
-            keys = definitions.resolve_all_asset_keys()
+            keys, executors = definitions.resolve_all_asset_keys(), executors_of(definitions)
     assert set(keys) == {dg.AssetKey(["events", stage]) for stage in ("raw", "curated", "table")}
+    assert {executors["events_manifest"], executors["events_reconcile"]} == {"in_process"}
+    assert executors["__ASSET_JOB"] != "in_process", "what else the project has is not ours to decide on"
 
 
 def component_class() -> type[dg.Component]:

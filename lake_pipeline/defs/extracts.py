@@ -54,6 +54,7 @@ def extracts_job(dataset: Dataset) -> UnresolvedAssetJobDefinition:
         extracts_job_name(dataset),
         selection=dg.AssetSelection.groups(f"{dataset.name}_extracts"),
         description=f"The extracts of {dataset.name}.",
+        executor_def=dg.in_process_executor,
     )
 
 

@@ -65,8 +65,7 @@ def lake_definitions(
         dg.Definitions(
             resources={"lake": LakeResource()},
             sensors=sensors,
-            # A run has one step, for which a second process would take longer than most manifests. So it is for what
-            # somebody starts in the UI too, which is no job of these.
+            # For what somebody starts in the UI, which is no job of ours; a component leaves that to its project.
             executor=dg.in_process_executor,
         ),
     )

@@ -19,6 +19,8 @@ def manifest_job(dataset: Dataset) -> UnresolvedAssetJobDefinition:
         job_name(dataset),
         selection=dg.AssetSelection.groups(dataset.name),
         description=f"One manifest of {dataset.name}, or several small ones: raw → curated → table.",
+        # One step, for which a second process would take longer than most manifests.
+        executor_def=dg.in_process_executor,
     )
 
 
@@ -60,6 +62,7 @@ def reconcile_job(dataset: Dataset) -> dg.JobDefinition:
     @dg.job(
         name=f"{dataset.name}_reconcile",
         description=f"Finds all of {dataset.source.prefix}, finishes what was interrupted, forgets what is old.",
+        executor_def=dg.in_process_executor,
     )
     def job() -> None:
         reconcile_op()
