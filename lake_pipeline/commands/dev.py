@@ -22,7 +22,7 @@ from lake_pipeline.errors import DevFailed
 from lake_pipeline.reports import say
 from lake_pipeline.settings import load_settings
 
-# Runs give their manifests back within seconds; a request of the UI is waited for as long as Dagster's servers do.
+# Runs give their manifests back within seconds, and a code server waits for them.
 _LEAVE_SECONDS = 60
 _LOOK_SECONDS = 0.1
 
@@ -88,10 +88,12 @@ def _await_session(leader: int) -> None:
     embedded Postgres stops when nobody of the lake is left, and this process is.
     """
     deadline = time.monotonic() + _LEAVE_SECONDS
-    while _goes_on(leader) and time.monotonic() < deadline:
+    while _goes_on(leader):
+        if time.monotonic() > deadline:
+            with suppress(ProcessLookupError):
+                os.killpg(leader, signal.SIGKILL)
+            return
         time.sleep(_LOOK_SECONDS)
-    with suppress(ProcessLookupError):
-        os.killpg(leader, signal.SIGKILL)
 
 
 def _goes_on(session: int) -> bool:
