@@ -42,6 +42,8 @@ logger = logging.getLogger(__name__)
 _AT_ONCE = 32
 # What obstore calls a file that it is still writing.
 _UNFINISHED = re.compile(r".*#\d+", re.DOTALL)
+# What Python makes of a name's bytes that are not UTF-8.
+_NO_TEXT = re.compile("[\ud800-\udfff]")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 # A folder beside files that are on their way to another name.
 _HELD = ".lake-held."
@@ -102,7 +104,7 @@ class Directory:
                 key = f"{folder}/{entry.name}" if folder else entry.name
                 if entry.is_symlink():
                     logger.warning("left alone, for it is a symbolic link, and none is followed: %r", key)
-                elif not is_path(entry.name) or any("\ud800" <= letter <= "\udfff" for letter in entry.name):
+                elif not is_path(entry.name) or _NO_TEXT.search(entry.name):
                     logger.warning("left alone, for no key can have its name: %r", key)
                 elif entry.is_dir(follow_symlinks=False):
                     yield f"{key}/", entry
