@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from dagster_shared.serdes import serialize_value
 
 from bench.dagster_lake import fill, lake_at
 from bench.dagster_ui import Dev, lake_dev
+from bench.scratch import scratch_lake
 from lake_pipeline.defs.instance import open_instance
 from lake_pipeline.lake import Lake
 
@@ -30,9 +30,7 @@ _LOOK_SECONDS = 2.0
 
 def main() -> int:
     options = _options()
-    with tempfile.TemporaryDirectory(prefix="lake-bench-", dir=options.scratch) as name:
-        folder = Path(name)
-        folder.chmod(0o755)
+    with scratch_lake(options.scratch) as folder:
         with lake_at(folder, _TOGETHER) as lake:
             since = time.perf_counter()
             ids = fill(lake, options.manifests)

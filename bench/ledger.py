@@ -13,7 +13,6 @@ import json
 import os
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -37,6 +36,7 @@ from bench.ledger_work import (
     register_by_listing,
     work,
 )
+from bench.scratch import scratch_lake
 from bench.tables import Sheet
 from lake_pipeline.lake import Lake, open_lake
 from lake_pipeline.ledger.postgres import database_url
@@ -99,8 +99,8 @@ class Figures:
 
 def main() -> int:
     options = _options()
-    with tempfile.TemporaryDirectory(prefix="lake-bench-", dir=options.scratch) as folder:
-        settings = _settings(Path(folder))
+    with scratch_lake(options.scratch) as folder:
+        settings = _settings(folder)
         with open_lake(settings) as lake:
             url = database_url(settings)
             if options.naive:
